@@ -1,0 +1,100 @@
+/* plan.h - from a pipeline and the state of its stages to what should happen next. Pure: no clock, no disk, no process;
+ * the engine, `stagemill plan` and `stagemill test` share it. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/value.h"
+#include "pipeline/pipeline.h"
+
+enum step_state { /* of one stage, as planning needs it */
+  STEP_WAITING = 1, /* never tried, or due again */
+  STEP_DELAYED,     /* backing off */
+  STEP_RUNNING,     /* an attempt is alive, or publishing */
+  STEP_FINISHED,
+  STEP_SKIPPED,
+  STEP_FAILED,
+  STEP_SOFT_FAILED,
+  STEP_CANCELLED,
+};
+
+struct step {
+  enum step_state state;
+  const struct value *results; /* map; NULL: none */
+  bool suspect, apart;         /* run alone */
+};
+
+struct plan_state {
+  const struct pipeline *pipeline;
+  const struct step *steps;   /* one per pipeline stage */
+  const struct value *params; /* typed */
+  const struct value *job;    /* map: id, input, name */
+  struct value *(*secret)(void *context, const char *name); /* owned text or NULL */
+  void *secret_context;
+  bool cancelled;             /* the job is being cancelled: only `always` stages may still start */
+};
+/* The scope expressions are evaluated in. Lives as long as state. */
+struct scope plan_scope(const struct plan_state *state);
+
+enum cut_reason { /* why two media stages of one source are not in one pass */
+  CUT_RETRY = 1, CUT_TIMEOUT, CUT_CONDITION, CUT_ISOLATE, CUT_END_RESULT, CUT_SUSPECT, CUT_APART, CUT_SOURCE, CUT_DELAYED, CUT_NEEDS, CUT_RUNNING,
+};
+const char *cut_reason_text(enum cut_reason reason); /* "different retry policies" */
+
+struct plan_cut {
+  size_t stage, other;
+  enum cut_reason reason;
+};
+
+struct plan_unit { /* one attempt: a task, or a pass of fused media stages with a common source */
+  bool is_pass;
+  size_t *stages; /* ascending */
+  size_t stage_count;
+  enum producer_kind source_kind; /* pass */
+  size_t source_stage;            /* PRODUCER_STAGE */
+  const struct port_type *source_port;
+  /* Stages of this pass whose `if` or settings read only `open` results of others in it: decided in the prologue. */
+  bool *late;
+};
+
+struct plan_skip { /* a stage that will not run */
+  size_t stage;
+  char *reason; /* "if: params.publish_to != '' is false", "stage `stream` failed" */
+};
+
+enum plan_end { PLAN_GOES_ON = 1, PLAN_COMPLETED, PLAN_FAILED, PLAN_CANCELLED };
+
+struct plan {
+  struct plan_unit *ready; /* may start now */
+  size_t ready_count;
+  struct plan_skip *skips; /* to be recorded now */
+  size_t skip_count;
+  struct plan_cut *cuts;
+  size_t cut_count;
+  enum plan_end end; /* not GOES_ON: nothing is ready, running or delayed */
+  size_t failed_stage; /* PLAN_FAILED: the first hard failure */
+  size_t bad_stage;    /* an expression failed to evaluate: this stage must fail with bad_error; SIZE_MAX: none */
+  struct error bad_error;
+};
+/* What to do now. Call again after applying its skips or any change of state. */
+enum err plan_next(const struct plan_state *state, struct plan *plan, struct error *e);
+void plan_clear(struct plan *plan);
+
+/* The prologue of a running pass: with `open` results now in steps[].results, which of its late stages stay. */
+enum err plan_prologue(const struct plan_state *state, const struct plan_unit *unit, bool *drop, char **reasons,
+                       struct error *e);
+
+/* Weights of the stages for the job's percentage; sum 1. Written weights count; else encoders weigh more than tasks. */
+void plan_weights(const struct pipeline *p, double *weights);
+
+/* The whole graph from the beginning, as if every stage succeeded (unknown results null, conditions on them open):
+ * what `stagemill plan` prints. */
+enum err plan_text(const struct pipeline *p, const struct value *params, const struct value *job, struct buf *out,
+                   struct error *e);
+enum err plan_json(const struct pipeline *p, const struct value *params, const struct value *job, struct buf *out,
+                   struct error *e);
+/* The difference of two pipelines, stage by stage. */
+enum err plan_diff(const struct pipeline *old, const struct pipeline *new, struct buf *out, struct error *e);
