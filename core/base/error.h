@@ -40,7 +40,8 @@ const char *err_word(enum err code); /* "no-space" */
 
 /* Fills e (may be NULL) and returns code, so that a caller can `return error_set(...)`. Clears debug. */
 enum err error_set(struct error *e, enum err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* The same, with the text of `saved_errno` appended to the message and kept in debug. ENOSPC/EDQUOT become ERR_NO_SPACE. */
+/* The same, with the text of `saved_errno` appended to the message and kept in debug. ENOSPC/EDQUOT become
+ * ERR_NO_SPACE, ENOENT ERR_NOT_FOUND, EACCES/EPERM/EROFS ERR_DENIED, the rest ERR_IO. */
 enum err error_errno(struct error *e, int saved_errno, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void error_debug(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Puts "text: " before the message. */

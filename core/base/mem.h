@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+enum { MEM_EXIT_CODE = 71 }; /* how a process ends that ran out of memory (sysexits.h: EX_OSERR) */
+
 void *mem_alloc(size_t size);                 /* zeroed */
 void *mem_array(size_t count, size_t size);   /* zeroed, overflow-checked */
 void *mem_grow(void *old, size_t count, size_t size);

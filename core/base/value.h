@@ -60,7 +60,8 @@ void value_set_bool(struct value *map, const char *key, bool b);
 
 const struct value *value_get(const struct value *map, const char *key); /* NULL when absent or v is no map */
 const struct value *value_path(const struct value *v, const char *dotted); /* "ladder.0.width"; NULL when absent */
-/* Typed lookups with a default for "absent, null or of another type". */
+/* Typed lookups with a default for "absent, null or of another type". Numbers come in the unit they are stored in
+ * (a duration in microseconds). */
 const char *value_get_text(const struct value *map, const char *key, const char *otherwise);
 int64_t value_get_int(const struct value *map, const char *key, int64_t otherwise); /* any integer type */
 double value_get_number(const struct value *map, const char *key, double otherwise); /* any numeric type */
