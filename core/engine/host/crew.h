@@ -23,7 +23,7 @@ struct crew_options {
   int attempt_uid, attempt_gid;                     /* -1: keep */
 };
 enum err crew_create(struct crew **crew, struct loop *loop, const struct crew_options *options, struct error *e);
-/* Kills what is left, reaps, frees. */
+/* Kills what is left, reaps, frees. No callback is made: end the attempts and await `ended` first where that matters. */
 void crew_destroy(struct crew **crew);
 
 enum attempt_end {
@@ -34,6 +34,7 @@ enum attempt_end {
   ATTEMPT_STALLED,
   ATTEMPT_CANCELLED, /* because crew_cancel was called, whatever way it ended */
   ATTEMPT_MEMORY,    /* memory limit */
+  ATTEMPT_QUOTA,     /* scratch quota, or wrote more than its folders may hold */
   ATTEMPT_PROTOCOL,  /* broke the attempt protocol */
   ATTEMPT_LOST,      /* its zygote died: not the attempt's fault */
   ATTEMPT_REFUSED,   /* could not be started */
