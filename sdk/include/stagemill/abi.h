@@ -96,7 +96,10 @@ enum {
 enum {
   SM_PORT_MANY = 1u << 0,     /* takes (or makes) any number of artifacts */
   SM_PORT_OPTIONAL = 1u << 1, /* an input that may stay unconnected; an output that may stay empty */
-  SM_PORT_SOURCE = 1u << 2    /* output: stands in for the job's input for every later stage (fetch, for one) */
+  /* output: stands in for the job's input for every later stage (fetch, for one);
+   * input: takes the job's input (or what stands in for it) unless `inputs:` says otherwise, whatever artifacts
+   * earlier stages made (probe, for one: its wildcard types would match any of them) */
+  SM_PORT_SOURCE = 1u << 2
 };
 
 typedef struct sm_port {

@@ -188,6 +188,10 @@ SM_INLINE_ sm_status sm_result_bool(sm_task *task, const char *key, bool b) {
 SM_INLINE_ sm_status sm_result_duration(sm_task *task, const char *key, int64_t microseconds) {
   return sm_result_value(task, key, SM_IS_DURATION, microseconds, (double)microseconds / 1e6, NULL);
 }
+/* Says that a nullable result has no value here. */
+SM_INLINE_ sm_status sm_result_null(sm_task *task, const char *key) {
+  return sm_result_value(task, key, SM_IS_ABSENT, 0, 0, NULL);
+}
 /* Appends one text to a list result. */
 SM_INLINE_ sm_status sm_result_item(sm_task *task, const char *key, const char *text) {
   if (!SM_HOST_HAS_(task, result_item)) return SM_UNSUPPORTED;
