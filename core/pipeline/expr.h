@@ -30,6 +30,7 @@ struct expr_problem {
 };
 enum err expr_parse(const char *text, struct expr **expr, struct expr_problem *problem);
 void expr_free(struct expr **expr);
+const char *expr_text(const struct expr *expr); /* as written, without ${{ }} and blanks around it; for people */
 enum err template_parse(const char *text, struct template **t, struct expr_problem *problem);
 void template_free(struct template **t);
 bool template_is_literal(const struct template *t); /* no ${{ }} in it */

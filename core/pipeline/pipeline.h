@@ -61,6 +61,8 @@ struct pipeline_stage {
   struct value *fallback; /* result map for a soft failure; NULL: nulls */
   struct binding *bindings;
   size_t binding_count;
+  size_t *needs;          /* indices written under `needs:`, ascending, unique; a part of after */
+  size_t needs_count;
   size_t *after;          /* indices of all stages it waits for: needs, bindings, references; ascending, unique */
   size_t after_count;
 };
@@ -115,5 +117,6 @@ enum err pipeline_settings(const struct pipeline *p, size_t stage, const struct 
                            void *asset_context, struct value **params, struct error *e);
 /* Evaluates `result:` into a map. */
 enum err pipeline_result(const struct pipeline *p, const struct scope *scope, struct value **result, struct error *e);
-/* Which settings and condition of a stage read an `open` result of a stage (for the prologue), or an `end` result. */
+/* Which settings and condition of a stage read an `open` result of a stage (for the prologue), or an `end` result;
+ * `stages.ID.status` counts as an `end` result. */
 bool pipeline_reads(const struct pipeline *p, size_t reader, size_t of_stage, uint32_t available /* SM_AT_... */);
