@@ -17,7 +17,8 @@ enum err loop_create(struct loop **loop, const struct clock *clock, struct error
 void loop_destroy(struct loop **loop); /* frees what is still registered; closes no descriptor of the caller's */
 const struct clock *loop_clock(const struct loop *loop);
 
-/* events: EPOLLIN, EPOLLOUT, ... (level-triggered). The caller keeps fd open until loop_unwatch. */
+/* events: EPOLLIN, EPOLLOUT, ... (level-triggered). The caller keeps fd open until loop_unwatch. NULL with errno for a
+ * descriptor that cannot be polled (a regular file) or is watched already. */
 typedef void loop_fd_fn(void *context, int fd, uint32_t events);
 struct loop_watch *loop_watch(struct loop *loop, int fd, uint32_t events, loop_fd_fn *call, void *context);
 void loop_watch_events(struct loop_watch *watch, uint32_t events);
