@@ -59,7 +59,7 @@ struct stage_set;
 struct stage_set *stage_set_new(void);
 struct stage_set *stage_set_ref(struct stage_set *set);
 void stage_set_unref(struct stage_set **set);
-/* Moves `type` in. ERR_CONFLICT when another plugin already brings a stage of that name (the first one stays). */
+/* Moves `type` in. ERR_CONFLICT when a stage of that name is there already (the first one stays, `type` is freed). */
 enum err stage_set_add(struct stage_set *set, struct stage_type *type, struct error *e);
 const struct stage_type *stage_set_find(const struct stage_set *set, const char *name);
 size_t stage_set_count(const struct stage_set *set);
