@@ -14,6 +14,7 @@ struct problem {
   char *message;
   char *hint;   /* what is valid, nearest match, cure; NULL: none */
   char *source; /* the source line, clipped to 200 characters; NULL: none */
+  size_t source_column; /* column of the first character of `source`: 1 unless the line was clipped on the left */
 };
 
 struct report;
@@ -30,3 +31,5 @@ void report_text(const struct report *report, struct buf *out, bool color);
 void report_json(const struct report *report, struct buf *out); /* array of objects */
 /* The candidate nearest to word (edit distance, at most a third of its length), or NULL. */
 const char *report_nearest(const char *word, const char *const *candidates, size_t count);
+/* Text that is safe to print: control characters and bytes that are not UTF-8 become '?'. Tabs stay. */
+void report_clean(char *text);
