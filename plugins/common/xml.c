@@ -12,7 +12,7 @@ static long find_open(const char *xml, size_t size, const char *name, size_t at,
     if (!angle) return -1;
     at = (size_t)(angle - xml);
     size_t end = at + 1 + length;
-    if (end < size && memcmp(angle + 1, name, length) == 0 && (xml[end] == '>' || xml[end] == ' ')) {
+    if (end < size && memcmp(angle + 1, name, length) == 0 && (xml[end] == '>' || xml[end] == ' ' || xml[end] == '/')) {
       const char *close = memchr(xml + end, '>', size - end);
       if (!close) return -1;
       *behind = (size_t)(close + 1 - xml);
