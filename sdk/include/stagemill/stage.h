@@ -234,7 +234,7 @@ SM_PRINTF_(4, 5) SM_INLINE_ sm_status sm_fail(sm_task *task, sm_status verdict, 
   vsnprintf(text, sizeof text, format, list);
   va_end(list);
   if (!SM_HOST_HAS_(task, fail)) return verdict;
-  return task->host->fail(task, verdict, text, debug);
+  return (task->host->fail)(task, verdict, text, debug); /* in brackets: test libraries have a macro of that name */
 }
 
 /* ---- resuming and context ------------------------------------------------------------------------------------ */

@@ -3,13 +3,13 @@
 set -eu
 out=$1
 mkdir -p "$out"
-[ -e "$out/made-3" ] && exit 0
+[ -e "$out/made-4" ] && exit 0
 run() { ffmpeg -nostdin -v error -y "$@"; }
 x264="-c:v libx264 -preset ultrafast -pix_fmt yuv420p"
 
 run -f lavfi -i testsrc2=s=640x360:r=25:d=4 -f lavfi -i sine=d=4 $x264 -g 25 -c:a aac -metadata:s:a:0 language=deu "$out/clip.mp4"
 run -i "$out/clip.mp4" -c copy -movflags +faststart "$out/faststart.mp4"
-run -i "$out/clip.mp4" -c copy -metadata:s:v:0 rotate=90 "$out/rotated.mp4"
+run -i "$out/clip.mp4" -c copy -metadata:s:v:0 rotate=270 "$out/rotated.mp4" # 90 degrees clockwise
 run -i "$out/clip.mp4" -vf "select='not(mod(n,3))+lt(mod(n,10),4)'" -fps_mode vfr $x264 -an "$out/vfr.mp4"
 run -f lavfi -i testsrc2=s=320x180:r=24:d=3 $x264 -bf 3 -an "$out/even.mkv"
 run -f lavfi -i testsrc2=s=320x180:r=24:d=3 $x264 -an -f matroska - | cat > "$out/no_duration.mkv"
@@ -44,4 +44,4 @@ echo "hello, this is not a film" > "$out/text.mp4"
 printf '#EXTM3U\n#EXTINF:4,\nfile://%s/clip.mp4\n#EXT-X-ENDLIST\n' "$out" > "$out/reach.m3u8"
 printf 'ffconcat version 1.0\nfile %s/clip.mp4\n' "$out" > "$out/reach.concat"
 head -c 300000 /dev/urandom > "$out/noise.bin"
-touch "$out/made-3"
+touch "$out/made-4"
