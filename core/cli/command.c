@@ -68,7 +68,7 @@ static int check_operands(const struct command *command, const struct options *o
   return CLI_DONE;
 }
 
-int command_run(const struct command *command, int argc, char **argv) {
+int command_call(const struct command *command, int argc, char **argv) {
   struct options *options = NULL;
   struct error e = {0};
   if (options_parse(command->options, argc, argv, &options, &e))

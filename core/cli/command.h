@@ -25,7 +25,12 @@ struct command {
 
 /* Commands of the daemon's side need the engine; a tree without it still has the others. */
 #ifdef STAGEMILL_WITH_ENGINE
-#define COMMAND_TABLE_ENGINE(X)
+#define COMMAND_TABLE_ENGINE(X)                                                                                        \
+  X(run)                                                                                                               \
+  X(jobs)                                                                                                              \
+  X(cancel)                                                                                                            \
+  X(retry)                                                                                                             \
+  X(explain)
 #else
 #define COMMAND_TABLE_ENGINE(X)
 #endif
@@ -54,7 +59,7 @@ const char *command_nearest(const char *name);
 void command_usage(const struct command *command, struct buf *out);
 void command_overview(struct buf *out);
 /* Parses the words behind the command's name, answers --help, checks the number of operands, runs. */
-int command_run(const struct command *command, int argc, char **argv);
+int command_call(const struct command *command, int argc, char **argv);
 
 /* Prints "stagemill: ..." to stderr and returns code, so that a command can `return cli_complain(...)`. */
 int cli_complain(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));

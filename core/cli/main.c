@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
   if (!strcmp(name, "--help") || !strcmp(name, "-h")) return overview();
   if (!strcmp(name, "--version") || !strcmp(name, "-V")) name = "version";
   const struct command *command = command_find(name);
-  if (command) return command_run(command, argc - 2, argv + 2);
+  if (command) return command_call(command, argc - 2, argv + 2);
   if (name[0] == '-')
     return cli_complain(CLI_USAGE, "the command comes first: `stagemill COMMAND %s ...`; see `stagemill --help`", name);
   const char *near = command_nearest(name);

@@ -1,0 +1,338 @@
+/* cmd_run.c - `stagemill run`: one job, from submission to its end, in the foreground. The process that owns the state
+ * folder runs the engine; a second one with the same command follows it through control.sock. */
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/command.h"
+#include "cli/paths.h"
+#include "cli/screen.h"
+#include "engine/control.h"
+#include "engine/engine.h"
+
+enum { RUN_ATTACH_TRIES = 50, RUN_ATTACH_EVERY_US = 100 * 1000 };
+
+struct run {
+  const struct options *options;
+  struct paths paths;
+  struct catalogue *catalogue;
+  struct pipeline *pipeline;
+  struct value *given;
+  char *output_folder, *state_folder;
+  struct submission submission;
+  struct screen *screen;
+  struct loop *loop;
+  struct engine *engine;
+  struct control *control;
+  struct listener *listener;
+  struct loop_watch *signals;
+  int signal_fd;
+  char job[STORE_ID_MAX];
+  unsigned interrupts;
+  int code;
+  bool attach; /* another process owns the folder */
+};
+
+/* ---- words ---------------------------------------------------------------------------------------------------------- */
+
+static int run_given(struct run *run) {
+  const char *words[256];
+  size_t count = options_values(run->options, "param", words, 256);
+  run->given = value_map();
+  for (size_t i = 0; i < count; i++) {
+    const char *equals = strchr(words[i], '=');
+    if (!equals || equals == words[i])
+      return cli_complain(CLI_USAGE, "run: '-p %s' is not of the form -p name=value", words[i]);
+    mem_auto char *name = mem_text_n(words[i], (size_t)(equals - words[i]));
+    value_set_text(run->given, name, equals + 1);
+  }
+  return CLI_DONE;
+}
+
+/* ./NAME.out, NAME being the input's name without its extension, or the pipeline's. */
+static char *run_default_output(const struct run *run) {
+  const char *input = options_operand(run->options, 1);
+  if (!input) return mem_format("%s.out", run->pipeline->name);
+  mem_auto char *name = mem_text(fs_base_name(input));
+  char *dot = strrchr(name, '.');
+  if (dot && dot != name) *dot = '\0';
+  return mem_format("%s.out", *name ? name : run->pipeline->name);
+}
+
+static void run_folders(struct run *run) {
+  const char *output = options_value(run->options, "output"), *state = options_value(run->options, "state");
+  mem_auto char *otherwise = run_default_output(run);
+  run->output_folder = fs_absolute(NULL, output ? output : otherwise);
+  run->state_folder = state ? fs_absolute(NULL, state) : mem_format("%s/.stagemill", run->output_folder);
+}
+
+static int run_load(struct run *run) {
+  struct error e = {0};
+  if (paths_find(&run->paths, &e)) return cli_error(&e);
+  bool cache = paths_make_cache(&run->paths);
+  struct catalogue_options options = {.runner_path = run->paths.runner,
+                                      .folders = (const char *const *)run->paths.plugin_folders,
+                                      .folder_count = run->paths.plugin_folder_count,
+                                      .cache_path = cache ? run->paths.catalogue_cache : NULL};
+  if (catalogue_open(&run->catalogue, &options, &e)) return cli_error(&e);
+  mem_auto char *path = paths_pipeline(&run->paths, options_operand(run->options, 0));
+  struct report *report = report_new();
+  enum err err = pipeline_load(path, catalogue_stages(run->catalogue), report, &run->pipeline, &e);
+  if (report_count(report)) {
+    buf_auto struct buf text = {0};
+    report_text(report, &text, isatty(STDERR_FILENO));
+    fputs(buf_string(&text), stderr);
+  }
+  bool told = report_errors(report) > 0;
+  report_free(&report);
+  if (err) return told ? CLI_USAGE : cli_error(&e);
+  return CLI_DONE;
+}
+
+static int run_prepare(struct run *run) {
+  char identity[65];
+  struct error e = {0};
+  int code = run_load(run);
+  if (code == CLI_DONE) code = run_given(run);
+  if (code != CLI_DONE) return code;
+  run_folders(run);
+  run->submission = (struct submission){.pipeline = run->pipeline, .input = options_operand(run->options, 1),
+                                        .given = run->given, .output_folder = run->output_folder,
+                                        .fresh = options_flag(run->options, "fresh")};
+  if (submission_identity(&run->submission, identity, &e)) return cli_complain(CLI_USAGE, "%s", e.message);
+  enum screen_mode mode = options_flag(run->options, "json")    ? SCREEN_JSON
+                          : options_flag(run->options, "quiet") ? SCREEN_QUIET
+                                                                : screen_detect();
+  run->screen = screen_new(mode, run->output_folder);
+  return CLI_DONE;
+}
+
+/* ---- as owner --------------------------------------------------------------------------------------------------------- */
+
+static void run_end(struct run *run, int code) {
+  run->code = code;
+  loop_stop(run->loop);
+}
+
+static void run_idle(void *context) {
+  struct run *run = context;
+  if (run->code < 0) run_end(run, CLI_INTERRUPTED);
+}
+
+static void run_signalled(void *context, int fd, uint32_t events) {
+  struct run *run = context;
+  struct signalfd_siginfo info;
+  (void)events;
+  if (read(fd, &info, sizeof info) != sizeof info) return;
+  run->interrupts++;
+  screen_say(run->screen, run->interrupts == 1 ? "interrupting: running stages are given 10 s to stop; again to kill them"
+                                               : "killing what still runs");
+  engine_interrupt(run->engine, run->interrupts > 1, run_idle, run);
+}
+
+/* Stays to the end of the terminal event's own turn, so that other followers get it too. */
+static void run_stop(void *context) {
+  struct run *run = context;
+  loop_stop(run->loop);
+}
+
+static void run_heard(void *context, const char *job, const struct value *event, const char *json) {
+  struct run *run = context;
+  if (!run->job[0]) snprintf(run->job, sizeof run->job, "%s", job);
+  if (strcmp(run->job, job) != 0) return;
+  screen_event(run->screen, event, json);
+  int code = screen_outcome(run->screen, event);
+  if (code < 0) return;
+  run->code = code;
+  loop_after(run->loop, 50 * 1000, run_stop, run);
+}
+
+static void run_finished_before(struct run *run) {
+  value_auto struct value *state = NULL;
+  struct error e;
+  if (engine_state(run->engine, run->job, &state, &e)) {
+    run_end(run, cli_error(&e));
+    return;
+  }
+  buf_auto struct buf json = {0};
+  value_json(&json, state, VALUE_JSON_COMPACT);
+  screen_event(run->screen, state, buf_string(&json));
+  screen_say(run->screen, "already done as job %s; --fresh does it again", run->job);
+  run_end(run, screen_outcome(run->screen, state));
+}
+
+static void run_submitted(void *context, const char *job, enum submit_outcome outcome, const struct error *e) {
+  struct run *run = context;
+  if (!job) {
+    run_end(run, cli_complain(e->code == ERR_CONFLICT ? CLI_USAGE : CLI_FAILED, "%s", e->message));
+    return;
+  }
+  snprintf(run->job, sizeof run->job, "%s", job);
+  if (outcome == SUBMIT_FINISHED) {
+    run_finished_before(run);
+    return;
+  }
+  value_auto struct value *state = NULL;
+  if (engine_state(run->engine, job, &state, NULL)) return;
+  buf_auto struct buf json = {0};
+  value_json(&json, state, VALUE_JSON_COMPACT);
+  screen_event(run->screen, state, buf_string(&json));
+  if (outcome != SUBMIT_NEW) screen_resumed(run->screen, state);
+}
+
+static int run_signals(struct run *run) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGHUP);
+  sigprocmask(SIG_BLOCK, &set, NULL); /* before any thread is made, so that all of them inherit it */
+  signal(SIGPIPE, SIG_IGN);
+  run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  return run->signal_fd < 0 ? cli_complain(CLI_FAILED, "cannot watch signals: %s", strerror(errno)) : CLI_DONE;
+}
+
+static int run_own(struct run *run) {
+  struct error e = {0};
+  struct engine_options options = {.state_folder = run->state_folder, .loop = run->loop, .catalogue = run->catalogue,
+                                   .crew = {.runner_path = run->paths.runner,
+                                            .pass_module_path = run->paths.pass_module,
+                                            .attempt_uid = -1, .attempt_gid = -1}};
+  if (fs_make_folders(run->output_folder, 0755, &e)) return cli_complain(CLI_USAGE, "%s", e.message);
+  enum err err = engine_create(&run->engine, &options, &e);
+  if (err == ERR_BUSY) {
+    run->attach = true;
+    return CLI_DONE;
+  }
+  if (err) return cli_complain(CLI_FAILED, "%s", e.message);
+  if (control_open(&run->control, run->engine, run->loop, run->state_folder, &e)) return cli_error(&e);
+  run->listener = engine_listen(run->engine, run_heard, run);
+  run->signals = loop_watch(run->loop, run->signal_fd, EPOLLIN, run_signalled, run);
+  run->code = -1;
+  if (engine_submit(run->engine, &run->submission, run_submitted, run, &e))
+    return cli_complain(e.code == ERR_NO_SPACE || e.code == ERR_IO ? CLI_FAILED : CLI_USAGE, "%s", e.message);
+  if (run->code < 0) loop_run(run->loop);
+  if (run->code == CLI_INTERRUPTED) {
+    screen_free(&run->screen);
+    fprintf(stderr, "stagemill: interrupted; the same command goes on where this one stopped\n");
+  }
+  return run->code;
+}
+
+/* ---- as follower ------------------------------------------------------------------------------------------------------ */
+
+static int run_follow_events(struct run *run, int fd, struct buf *rest) {
+  for (;;) {
+    value_auto struct value *event = NULL;
+    struct error e;
+    struct signalfd_siginfo info;
+    enum err err = control_receive(fd, rest, 200, &event, &e);
+    if (read(run->signal_fd, &info, sizeof info) == sizeof info) {
+      screen_say(run->screen, "detached; the job goes on");
+      return CLI_INTERRUPTED;
+    }
+    if (err == ERR_TIMEOUT) continue;
+    if (err) return -1; /* the owner ended: perhaps interrupted, perhaps killed */
+    buf_auto struct buf json = {0};
+    value_json(&json, event, VALUE_JSON_COMPACT);
+    screen_event(run->screen, event, buf_string(&json));
+    int code = screen_outcome(run->screen, event);
+    if (code >= 0) return code;
+  }
+}
+
+/* -1: there is nobody to follow (any more). */
+static int run_follow(struct run *run, int fd) {
+  char identity[65];
+  struct error e = {0};
+  buf_auto struct buf rest = {0};
+  value_auto struct value *request = value_map(), *answer = NULL;
+  if (submission_identity(&run->submission, identity, &e)) return cli_complain(CLI_USAGE, "%s", e.message);
+  value_set_text(request, "op", "run");
+  value_set_text(request, "identity", identity);
+  if (control_send(fd, request, &e) || control_receive(fd, &rest, 5000, &answer, &e)) return -1;
+  if (!value_get_bool(answer, "ok", false))
+    return cli_complain(CLI_USAGE, "%s: %s", run->state_folder, value_get_text(answer, "message", "refused"));
+  screen_say(run->screen, "following job %s, which process %lld runs", value_get_text(answer, "jobId", ""),
+             (long long)value_get_int(answer, "pid", 0));
+  return run_follow_events(run, fd, &rest);
+}
+
+static int run_either(struct run *run) {
+  struct error e = {0};
+  for (int tries = 0; tries < RUN_ATTACH_TRIES; tries++) {
+    run->attach = false;
+    int code = run_own(run);
+    if (!run->attach) return code;
+    fd_auto int fd = control_connect(run->state_folder);
+    code = fd < 0 ? -1 : run_follow(run, fd);
+    if (code >= 0) return code;
+    usleep(RUN_ATTACH_EVERY_US); /* the owner is just starting or just ending */
+  }
+  error_set(&e, ERR_BUSY, "%s is owned by a process that does not answer", run->state_folder);
+  return cli_complain(CLI_USAGE, "%s", e.message);
+}
+
+static void run_clear(struct run *run) {
+  if (run->engine) engine_unlisten(run->engine, &run->listener);
+  control_close(&run->control);
+  engine_destroy(&run->engine);
+  if (run->loop) loop_unwatch(run->loop, &run->signals);
+  if (run->signal_fd >= 0) close(run->signal_fd);
+  loop_destroy(&run->loop);
+  screen_free(&run->screen);
+  pipeline_free(&run->pipeline);
+  catalogue_close(&run->catalogue);
+  value_free(&run->given);
+  free(run->output_folder);
+  free(run->state_folder);
+  paths_clear(&run->paths);
+}
+
+static int run_run(const struct options *options) {
+  struct run run = {.options = options, .signal_fd = -1};
+  struct error e = {0};
+  setlocale(LC_CTYPE, "");
+  log_open(STDERR_FILENO, getenv("STAGEMILL_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, false);
+  int code = run_prepare(&run);
+  if (code == CLI_DONE && loop_create(&run.loop, &clock_system, &e)) code = cli_error(&e);
+  if (code == CLI_DONE) code = run_signals(&run);
+  if (code == CLI_DONE) code = run_either(&run);
+  run_clear(&run);
+  return code;
+}
+
+static const struct option_row run_options[] = {
+    OPTION_VALUES("param", 'p', "NAME=VALUE", WORD_TEXT, "set a parameter of the pipeline"),
+    OPTION_VALUE("output", 'o', "OUT", WORD_FOLDER, "output folder; default: ./NAME.out after the input's name"),
+    OPTION_VALUE("state", 0, "DIR", WORD_FOLDER, "state folder; default: OUT/.stagemill"),
+    OPTION_FLAG("json", 0, "print one event a line as JSON"),
+    OPTION_FLAG("quiet", 'q', "print nothing but errors"),
+    OPTION_FLAG("fresh", 0, "forget an earlier job of the same command"),
+    OPTIONS_END,
+};
+static const enum word_kind run_words[] = {WORD_PIPELINE, WORD_FILE, 0};
+
+const struct command command_run = {
+    .name = "run",
+    .summary = "run a pipeline on an input and show its progress",
+    .operands = "PIPELINE [INPUT]",
+    .operands_min = 1,
+    .operands_max = 2,
+    .words = run_words,
+    .options = run_options,
+    .details = "The same command again goes on where the last one stopped: finished stages are kept. While one runs, a\n"
+               "second one follows it. A finished job prints its result.\n\n"
+               "Artifacts of stage S stand under OUT/S/, the summary in OUT/job.json.\n\n"
+               "Exit codes: 0 done, 1 the job failed, 2 bad usage, pipeline or input, 3 interrupted (the same command\n"
+               "goes on), 4 cancelled.\n",
+    .run = run_run,
+};

@@ -1,0 +1,109 @@
+#include "cli/owner.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/command.h"
+#include "cli/paths.h"
+#include "engine/control.h"
+
+enum { OWNER_TRIES = 30, OWNER_EVERY_US = 100 * 1000, OWNER_TIMEOUT_MS = 15000 };
+
+static bool folder_has_state(const char *folder) {
+  mem_auto char *data = mem_format("%s/data.mdb", folder);
+  return access(data, F_OK) == 0;
+}
+
+static char *owner_default(struct error *e) {
+  struct paths paths;
+  char *found = NULL;
+  if (paths_find(&paths, e)) return NULL;
+  if (paths.state_home && folder_has_state(paths.state_home)) found = mem_text(paths.state_home);
+  if (!found && folder_has_state(paths.system_state)) found = mem_text(paths.system_state);
+  if (!found)
+    error_set(e, ERR_USAGE, "no state folder in %s or %s: name one with --state DIR, or the output folder of a run with -o OUT",
+              paths.state_home ? paths.state_home : "the home folder", paths.system_state);
+  paths_clear(&paths);
+  return found;
+}
+
+char *owner_folder(const struct options *options, struct error *e) {
+  const char *state = options_value(options, "state"), *output = options_value(options, "output");
+  if (!state && !output) return owner_default(e);
+  mem_auto char *absolute = fs_absolute(NULL, state ? state : output);
+  char *folder = state ? mem_text(absolute) : mem_format("%s/.stagemill", absolute);
+  if (folder_has_state(folder)) return folder;
+  error_set(e, ERR_USAGE, "there is no state in %s: was a job ever run with it?", folder);
+  free(folder);
+  return NULL;
+}
+
+/* ---- asking the owner, or being it -------------------------------------------------------------------------------- */
+
+static enum err ask_socket(int fd, const struct value *request, struct value **answer, struct error *e) {
+  buf_auto struct buf rest = {0};
+  if (control_send(fd, request, e)) return e->code;
+  return control_receive(fd, &rest, OWNER_TIMEOUT_MS, answer, e);
+}
+
+struct asked {
+  struct loop *loop;
+  struct value *answer;
+};
+
+static void ask_answered(void *context, const struct value *answer) {
+  struct asked *asked = context;
+  asked->answer = value_copy(answer);
+  loop_stop(asked->loop);
+}
+
+static enum err ask_as_owner(const char *folder, const struct value *request, struct value **answer, struct error *e) {
+  struct asked asked = {0};
+  struct engine *engine = NULL;
+  if (loop_create(&asked.loop, &clock_system, e)) return e->code;
+  struct engine_options options = {.state_folder = folder, .loop = asked.loop};
+  enum err err = engine_create(&engine, &options, e);
+  if (!err) {
+    control_answer(engine, request, ask_answered, &asked);
+    if (!asked.answer) loop_run(asked.loop);
+    *answer = asked.answer;
+  }
+  engine_destroy(&engine);
+  loop_destroy(&asked.loop);
+  return err;
+}
+
+enum err owner_ask(const char *folder, const struct value *request, struct value **answer, struct error *e) {
+  enum err err = ERR_OK;
+  for (int tries = 0; tries < OWNER_TRIES; tries++) {
+    fd_auto int fd = control_connect(folder);
+    err = fd >= 0 ? ask_socket(fd, request, answer, e) : ask_as_owner(folder, request, answer, e);
+    if (err != ERR_BUSY && err != ERR_LOST) return err;
+    usleep(OWNER_EVERY_US); /* an owner is just starting or just ending */
+  }
+  return err;
+}
+
+static int refusal_code(const char *word) {
+  return strcmp(word, err_word(ERR_USAGE)) == 0 || strcmp(word, err_word(ERR_NOT_FOUND)) == 0 ? CLI_USAGE : CLI_FAILED;
+}
+
+struct value *owner_request(const struct options *options, const struct value *request, int *code) {
+  struct error e = {0};
+  struct value *answer = NULL;
+  log_open(STDERR_FILENO, LOG_LEVEL_ERROR, false);
+  mem_auto char *folder = owner_folder(options, &e);
+  if (!folder || owner_ask(folder, request, &answer, &e)) {
+    *code = cli_error(&e);
+    return NULL;
+  }
+  if (value_get_bool(answer, "ok", false)) return answer;
+  *code = cli_complain(refusal_code(value_get_text(answer, "code", "")), "%s", value_get_text(answer, "message", "refused"));
+  value_free(&answer);
+  return NULL;
+}

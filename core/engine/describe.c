@@ -1,0 +1,127 @@
+/* describe.c - what can be said about a job from the store alone, whether or not it is loaded. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "engine/job.h"
+
+static struct value *described_json(const char *json) {
+  struct value *v = NULL;
+  if (!json || value_from_json(json, strlen(json), &v, NULL)) return value_null();
+  return v;
+}
+
+static void described_time(struct value *map, const char *key, int64_t wall_us) {
+  char text[32];
+  if (wall_us) value_set_text(map, key, clock_format(wall_us, text));
+}
+
+static void described_text(struct value *map, const char *key, const char *text) {
+  if (text && *text) value_set_text(map, key, text);
+}
+
+struct value *describe_job(const struct job_record *job) {
+  struct value *v = value_map();
+  value_set_text(v, "id", job->id);
+  value_set_text(v, "pipeline", job->pipeline);
+  described_text(v, "title", job->title);
+  value_set_text(v, "status", job_status_word(job->status));
+  value_set_number(v, "pct", job->status == JOB_COMPLETED ? 100 : job->pct_ppm / 1e4);
+  described_text(v, "waitReason", job->wait_reason);
+  value_set_int(v, "attempt", job->attempt);
+  value_set_int(v, "maxAttempts", job->max_attempts);
+  value_set_int(v, "round", job->round);
+  value_set_int(v, "priority", job->priority);
+  if (job->cancel_requested) value_set_bool(v, "cancelRequested", true);
+  described_time(v, "queuedAt", job->created_us);
+  described_time(v, "startedAt", job->started_us);
+  described_time(v, "endedAt", job->ended_us);
+  value_set_int(v, "lastSeq", (int64_t)job->last_seq);
+  if (job->result_json) value_map_set(v, "result", described_json(job->result_json));
+  if (job->error_json) value_map_set(v, "error", described_json(job->error_json));
+  return v;
+}
+
+static struct value *describe_stage(const struct stage_record *s) {
+  struct value *v = value_map();
+  value_set_text(v, "id", s->stage);
+  value_set_text(v, "status", stage_status_word(s->status));
+  value_set_int(v, "attempts", s->attempts);
+  if (s->lost) value_set_int(v, "lost", s->lost);
+  if (s->suspect) value_set_bool(v, "suspect", true);
+  if (s->status == STAGE_DELAYED) described_time(v, "retryAt", s->not_before_us);
+  described_text(v, "reason", s->reason);
+  described_time(v, "startedAt", s->started_us);
+  described_time(v, "endedAt", s->ended_us);
+  if (s->result_json) value_map_set(v, "results", described_json(s->result_json));
+  if (s->error_json) value_map_set(v, "error", described_json(s->error_json));
+  return v;
+}
+
+static struct value *describe_attempt(const struct attempt_record *a) {
+  struct value *v = value_map();
+  value_set_int(v, "fence", (int64_t)a->fence);
+  value_set_text(v, "stages", a->stages);
+  value_set_text(v, "outcome", a->state == ATTEMPT_LIVE ? "running" : a->outcome);
+  described_text(v, "node", a->node);
+  if (a->pid) value_set_int(v, "pid", a->pid);
+  described_text(v, "stageAtFault", a->stage_at_fault);
+  described_time(v, "startedAt", a->started_us);
+  described_time(v, "endedAt", a->ended_us);
+  if (a->error_json) value_map_set(v, "error", described_json(a->error_json));
+  if (a->stats_json) value_map_set(v, "stats", described_json(a->stats_json));
+  return v;
+}
+
+static enum err describe_lists(struct engine *engine, const char *id, struct value *v, struct error *e) {
+  struct stage_list stages = {0};
+  struct attempt_list attempts = {0};
+  struct value *list = value_list();
+  value_map_set(v, "stages", list);
+  if (store_stages(engine->store, id, &stages, e)) return e->code;
+  for (size_t i = 0; i < stages.count; i++) value_list_add(list, describe_stage(&stages.items[i]));
+  stage_list_clear(&stages);
+  value_map_set(v, "attempts", list = value_list());
+  if (store_attempts(engine->store, id, &attempts, e)) return e->code;
+  for (size_t i = 0; i < attempts.count; i++) value_list_add(list, describe_attempt(&attempts.items[i]));
+  attempt_list_clear(&attempts);
+  return ERR_OK;
+}
+
+enum err engine_describe(struct engine *engine, const char *id, struct value **description, struct error *e) {
+  struct job_record job = {0};
+  if (store_job(engine->store, id, &job, e)) return e->code;
+  struct value *v = describe_job(&job);
+  value_map_set(v, "spec", described_json(job.spec_json));
+  job_record_clear(&job);
+  enum err err = describe_lists(engine, id, v, e);
+  if (err)
+    value_free(&v);
+  else
+    *description = v;
+  return err;
+}
+
+/* Enough to draw the whole page: the first message of every follower. */
+enum err engine_state(struct engine *engine, const char *id, struct value **state, struct error *e) {
+  struct value *v = NULL;
+  char at[32];
+  if (engine_describe(engine, id, &v, e)) return e->code;
+  struct value *out = value_map();
+  value_set_text(out, "type", "state");
+  value_set_text(out, "jobId", id);
+  value_set_int(out, "seq", value_get_int(v, "lastSeq", 0));
+  value_set_text(out, "at", clock_format(clock_wall(loop_clock(engine->loop)), at));
+  static const char *const same[] = {"status", "pct", "pipeline", "title", "attempt", "maxAttempts", "round", "waitReason",
+                                     "result", "error", "stages", "queuedAt", "startedAt", "endedAt"};
+  for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+    if (value_get(v, same[i])) value_map_set(out, same[i], value_copy(value_get(v, same[i])));
+  struct job *job = job_find(engine, id);
+  for (size_t i = 0; job && i < job->pipeline->stage_count; i++) {
+    if (job->stages[i].record.status != STAGE_RUNNING) continue;
+    value_set_text(out, "stage", job->pipeline->stages[i].id);
+    described_text(out, "message", job->stages[i].message);
+  }
+  value_free(&v);
+  *state = out;
+  return ERR_OK;
+}

@@ -1,0 +1,88 @@
+/* engine.h - runs jobs: takes submissions, decides with the planner, starts attempts through the crew, settles verdicts,
+ * publishes outputs, keeps everything in the store, and tells listeners what happened once it is durable.
+ *
+ * One loop thread owns the engine; every function and callback runs there. Blocking work (hashing, syncing) runs in a
+ * pool beside it. Nothing here knows any stage by name. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "base/value.h"
+#include "config/report.h"
+#include "host/catalogue.h"
+#include "host/crew.h"
+#include "pipeline/pipeline.h"
+#include "store/store.h"
+
+struct engine;
+
+struct engine_options {
+  const char *state_folder;
+  struct loop *loop;           /* borrowed for life */
+  struct catalogue *catalogue; /* borrowed; NULL: bookkeeping only, nothing is ever started */
+  struct crew_options crew;    /* its catalogue field is filled in by the engine */
+  unsigned max_attempts;       /* alive at once; 0: number of cores */
+};
+
+/* Opens the store (ERR_BUSY: another process owns the folder) and recovers what an earlier owner left. Jobs are not
+ * resumed by this: see engine_resume. */
+enum err engine_create(struct engine **engine, const struct engine_options *options, struct error *e);
+/* Ends attempts at once, commits what is queued, closes the store. */
+void engine_destroy(struct engine **engine);
+struct store *engine_store(struct engine *engine);
+
+/* ---- submitting ------------------------------------------------------------------------------------------------ */
+
+struct submission {
+  const struct pipeline *pipeline;
+  const char *input;         /* path or URL; NULL: none */
+  const struct value *given; /* -p: map of text; NULL: none */
+  const char *given_folder;  /* relative paths in `given` resolve here; NULL: the working directory */
+  const char *output_folder; /* absolute */
+  bool fresh;                /* forget an earlier job of the same identity */
+};
+
+enum submit_outcome {
+  SUBMIT_NEW = 1,
+  SUBMIT_RESUMED,  /* an unfinished job goes on */
+  SUBMIT_REOPENED, /* a failed or cancelled one starts a new round; finished stages are kept */
+  SUBMIT_FINISHED, /* already completed: nothing to do */
+};
+
+/* What makes a submission the same job: digest of pinned pipeline, input, parameters with the content of files, and output
+ * folder. Pins nothing. Also checks the input and parameters: every complaint is ERR_INVALID or ERR_NOT_FOUND. */
+enum err submission_identity(const struct submission *submission, char identity[65], struct error *e);
+
+typedef void engine_submitted(void *context, const char *job, enum submit_outcome outcome, const struct error *e);
+/* Pins the pipeline and every asset, stores the job, starts it. `done` comes once it is durable (job NULL: refused). */
+enum err engine_submit(struct engine *engine, const struct submission *submission, engine_submitted *done,
+                       void *context, struct error *e);
+/* Takes up one open job of the store, or (job NULL) all of them. */
+enum err engine_resume(struct engine *engine, const char *job, struct error *e);
+
+/* ---- steering ---------------------------------------------------------------------------------------------------- */
+
+typedef void engine_done(void *context, const struct error *e); /* e->code ERR_OK: done and durable */
+void engine_cancel(struct engine *engine, const char *job, engine_done *done, void *context);
+/* failed or cancelled -> a new round; finished stages are kept unless `whole`. */
+void engine_retry(struct engine *engine, const char *job, bool whole, engine_done *done, void *context);
+/* Stops starting anything and interrupts what runs, without costing an attempt; now: no grace. `idle` comes once nothing
+ * is alive. Calling it again with now set hurries. */
+void engine_interrupt(struct engine *engine, bool now, loop_fn *idle, void *context);
+/* True when nothing of this job runs, publishes or waits for a commit. */
+bool engine_job_idle(struct engine *engine, const char *job);
+
+/* ---- listening --------------------------------------------------------------------------------------------------- */
+
+/* Called after the fact is durable (lifecycle) or at once (progress). `json` is the public envelope, `event` the same as
+ * a tree. Never called from inside engine_listen. */
+typedef void engine_listener(void *context, const char *job, const struct value *event, const char *json);
+struct listener;
+struct listener *engine_listen(struct engine *engine, engine_listener *call, void *context);
+void engine_unlisten(struct engine *engine, struct listener **listener);
+/* `state` envelope of a job, loaded or not. ERR_NOT_FOUND. */
+enum err engine_state(struct engine *engine, const char *job, struct value **state, struct error *e);
+/* Everything known about a job: record, stages, attempts, what it waits for. ERR_NOT_FOUND. */
+enum err engine_describe(struct engine *engine, const char *job, struct value **description, struct error *e);

@@ -1,0 +1,181 @@
+#include "engine/job.h"
+
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+struct job *job_find(struct engine *engine, const char *id) {
+  for (struct job *job = engine->jobs; job; job = job->next)
+    if (strcmp(job->id, id) == 0) return job;
+  return NULL;
+}
+
+char *job_folder(const struct job *job, const char *below) {
+  return mem_format("%s/jobs/%s/%s", job->engine->state_folder, job->id, below);
+}
+
+char *attempt_folder(const struct job *job, uint64_t fence) {
+  if (!fence) return mem_format("%s/.stagemill/%s", job->output_folder, job->id);
+  return mem_format("%s/.stagemill/%s/%llu", job->output_folder, job->id, (unsigned long long)fence);
+}
+
+bool job_idle(const struct job *job) {
+  if (job->trials || job->committing) return false;
+  for (size_t i = 0; i < job->pipeline->stage_count; i++)
+    if (job->stages[i].record.status == STAGE_PUBLISHING) return false;
+  return true;
+}
+
+static void job_free(struct job *job) {
+  size_t count = job->pipeline ? job->pipeline->stage_count : 0;
+  for (size_t i = 0; job->stages && i < count; i++) {
+    stage_record_clear(&job->stages[i].record);
+    value_free(&job->stages[i].results);
+    manifest_free(&job->stages[i].manifest);
+  }
+  free(job->stages);
+  loop_cancel(job->engine->loop, &job->wake);
+  loop_cancel(job->engine->loop, &job->deadline);
+  job_record_clear(&job->record);
+  pipeline_free(&job->pipeline);
+  value_free(&job->spec);
+  value_free(&job->params);
+  value_free(&job->facts);
+  free(job->output_folder);
+  free(job->input);
+  free(job->id);
+  free(job);
+}
+
+void job_drop(struct job *job) {
+  job->doomed = true;
+  if (job->trials || job->committing || job->step_posted) return;
+  for (struct job **at = &job->engine->jobs; *at; at = &(*at)->next)
+    if (*at == job) {
+      *at = job->next;
+      break;
+    }
+  job_free(job);
+}
+
+/* The pipeline as it was submitted: later edits of the file do not reach a job that is under way. */
+static enum err job_load_pipeline(struct job *job, struct error *e) {
+  const char *digest = value_get_text(job->spec, "pinned", "");
+  mem_auto char *path = mem_format("%s/pinned/%s.yaml", job->engine->state_folder, digest);
+  struct buf text = {0};
+  if (fs_read_file(path, (size_t)16 << 20, &text, e)) return e->code;
+  struct report *report = report_new();
+  struct stage_set *stages = job->engine->catalogue ? catalogue_stages(job->engine->catalogue) : NULL;
+  enum err err = pipeline_parse(buf_string(&text), text.size, job->record.pipeline, NULL, stages, report,
+                                &job->pipeline, e);
+  if (err && report_errors(report))
+    error_set(e, ERR_INVALID, "the pinned pipeline of job %s no longer checks: %s", job->id,
+              report_at(report, 0)->message);
+  report_free(&report);
+  buf_free(&text);
+  return err;
+}
+
+static void job_load_stage(struct job *job, struct stage_record *record) {
+  size_t index = pipeline_index(job->pipeline, record->stage);
+  if (index == SIZE_MAX) return;
+  struct job_stage *stage = &job->stages[index];
+  stage_record_copy(&stage->record, record);
+  if (record->result_json)
+    value_from_json(record->result_json, strlen(record->result_json), &stage->results, NULL);
+  if (!record->manifest_sha256) return;
+  mem_auto char *below = mem_format("manifests/%s.json", record->stage);
+  mem_auto char *path = job_folder(job, below);
+  struct error e;
+  if (manifest_read(path, record->manifest_sha256, &stage->manifest, &e))
+    log_error("job %s: %s", job->id, e.message);
+}
+
+static enum err job_load_stages(struct job *job, struct error *e) {
+  size_t count = job->pipeline->stage_count;
+  job->stages = mem_array(count + 1, sizeof *job->stages);
+  double *weights = mem_array(count + 1, sizeof *weights);
+  plan_weights(job->pipeline, weights);
+  for (size_t i = 0; i < count; i++) {
+    job->stages[i].weight = weights[i];
+    job->stages[i].fraction = -1;
+  }
+  free(weights);
+  struct stage_list list = {0};
+  if (store_stages(job->engine->store, job->id, &list, e)) return e->code;
+  for (size_t i = 0; i < list.count; i++) job_load_stage(job, &list.items[i]);
+  stage_list_clear(&list);
+  for (size_t i = 0; i < count; i++)
+    if (!job->stages[i].record.stage)
+      return error_set(e, ERR_CORRUPT, "job %s has no record of its stage '%s'", job->id, job->pipeline->stages[i].id);
+  return ERR_OK;
+}
+
+static enum err job_load_spec(struct job *job, struct error *e) {
+  const char *json = job->record.spec_json ? job->record.spec_json : "";
+  if (value_from_json(json, strlen(json), &job->spec, e)) return e->code;
+  job->output_folder = mem_text(value_get_text(job->spec, "output", "/nonexistent"));
+  const struct value *input = value_get(job->spec, "input");
+  job->input = mem_text(value_get_text(input, "path", value_get_text(input, "url", NULL)));
+  job->facts = value_map();
+  value_set_text(job->facts, "id", job->id);
+  value_set_text(job->facts, "input", job->input);
+  value_set_text(job->facts, "name", job->record.title);
+  return ERR_OK;
+}
+
+static enum err job_load_all(struct job *job, struct error *e) {
+  if (store_job(job->engine->store, job->id, &job->record, e)) return e->code;
+  if (job_load_spec(job, e)) return e->code;
+  if (job_load_pipeline(job, e)) return e->code;
+  if (pipeline_params(job->pipeline, value_get(job->spec, "params"), value_get_text(job->spec, "folder", "/"),
+                      &job->params, e))
+    return e->code;
+  return job_load_stages(job, e);
+}
+
+enum err job_load(struct engine *engine, const char *id, struct job **job, struct error *e) {
+  *job = job_find(engine, id);
+  if (*job && !(*job)->doomed) return ERR_OK;
+  struct job *fresh = mem_alloc(sizeof *fresh);
+  fresh->engine = engine;
+  fresh->id = mem_text(id);
+  if (job_load_all(fresh, e)) {
+    job_free(fresh);
+    return e->code;
+  }
+  fresh->next = engine->jobs;
+  engine->jobs = fresh;
+  *job = fresh;
+  return ERR_OK;
+}
+
+static enum step_state job_step_state(const struct job_stage *stage, int64_t now_us) {
+  switch (stage->record.status) {
+  case STAGE_WAITING: return STEP_WAITING;
+  case STAGE_RUNNING:
+  case STAGE_PUBLISHING: return STEP_RUNNING;
+  case STAGE_DELAYED: return stage->record.not_before_us <= now_us ? STEP_WAITING : STEP_DELAYED;
+  case STAGE_FINISHED: return STEP_FINISHED;
+  case STAGE_SKIPPED: return STEP_SKIPPED;
+  case STAGE_FAILED: return STEP_FAILED;
+  case STAGE_SOFT_FAILED: return STEP_SOFT_FAILED;
+  case STAGE_CANCELLED: return STEP_CANCELLED;
+  }
+  return STEP_WAITING;
+}
+
+struct plan_state job_plan_state(const struct job *job, struct step *steps) {
+  int64_t now_us = clock_wall(loop_clock(job->engine->loop));
+  for (size_t i = 0; i < job->pipeline->stage_count; i++) {
+    const struct job_stage *stage = &job->stages[i];
+    steps[i] = (struct step){job_step_state(stage, now_us), stage->results, stage->record.suspect, stage->record.apart};
+    if (stage->record.status == STAGE_SOFT_FAILED && job->pipeline->stages[i].fallback)
+      steps[i].results = job->pipeline->stages[i].fallback;
+  }
+  return (struct plan_state){.pipeline = job->pipeline, .steps = steps, .params = job->params, .job = job->facts,
+                             .secret = secret_lookup, .secret_context = job->engine,
+                             .cancelled = job->record.cancel_requested};
+}

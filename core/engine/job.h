@@ -1,0 +1,152 @@
+/* job.h - a job in memory: its pipeline, the committed state of its stages, its live trials. Internal to the engine.
+ *
+ * The committed state changes only in commit.c, when the store says that a draft is on disk; everything else reads it. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "engine/engine.h"
+#include "engine/manifest.h"
+#include "host/crew.h"
+#include "pipeline/plan.h"
+#include "store/store.h"
+
+enum { LOST_MAX = 3 };
+
+struct engine {
+  struct loop *loop;
+  struct store *store;
+  struct crew *crew; /* NULL: bookkeeping only */
+  struct catalogue *catalogue;
+  struct pool *pool;
+  char *state_folder;
+  char *node, *boot_id;
+  unsigned max_attempts, alive;
+  struct job *jobs; /* list */
+  struct listener *listeners;
+  bool interrupted, interrupt_now, dispatch_posted, closing;
+  loop_fn *idle;
+  void *idle_context;
+};
+
+struct job_stage {
+  struct stage_record record; /* as committed */
+  struct value *results;      /* as committed: map, or NULL */
+  struct manifest *manifest;  /* finished or publishing: what it made; NULL: nothing */
+  double weight;
+  /* live, for progress only */
+  double fraction; /* < 0: unknown */
+  uint32_t item, items;
+  uint64_t frames;
+  char message[256];
+};
+
+struct job {
+  struct job *next;
+  struct engine *engine;
+  char *id;
+  struct job_record record; /* as committed */
+  struct pipeline *pipeline;
+  struct value *spec, *params, *facts; /* facts: the map behind job.id, job.input, job.name */
+  char *output_folder, *input;         /* input NULL: none */
+  struct job_stage *stages;            /* pipeline->stage_count of them */
+  struct trial *trials;                /* live attempts */
+  unsigned committing;                 /* drafts on their way to disk */
+  struct loop_timer *wake, *deadline;
+  bool step_posted, doomed; /* doomed: freed when idle */
+  /* progress of this process's share of the round */
+  int64_t begun_boot_us;
+  double begun_pct, shown_pct;
+};
+
+/* Where a stage of a live attempt stands on its way out. */
+enum leaving {
+  LEAVING_NOT = 1,  /* still running */
+  LEAVING_CHECKING, /* its outputs are being checked and hashed */
+  LEAVING_CHECKED,  /* waiting for the settle, which commits PUBLISHING */
+  LEAVING_MOVING,   /* PUBLISHING is committed, files are being moved */
+  LEAVING_GONE,     /* committed: finished, skipped, failed, ... */
+};
+
+struct trial_stage {
+  size_t index; /* in the pipeline */
+  enum leaving leaving;
+  bool unneeded; /* left in the prologue without being skipped: a filter without consumers here */
+  enum verdict verdict; /* NONE until it spoke */
+  char message[1024], debug[1024];
+  struct value *results, *outputs; /* map; list of maps {port, name, type, meta} */
+  struct manifest *manifest;
+  char manifest_sha256[65];
+  struct error fault; /* found by the check of its outputs */
+};
+
+struct trial {
+  struct trial *next;
+  struct job *job;
+  struct attempt *attempt; /* NULL before start and after end */
+  uint64_t fence;
+  struct plan_unit unit; /* copied */
+  struct trial_stage *stages;
+  size_t stage_count;
+  struct attempt_record record; /* as last committed */
+  struct value *go;             /* prologue's answer while its commit is on the way */
+  struct value *opened, *stats;
+  unsigned pending; /* commits and checks that still refer to this trial */
+  bool interrupted; /* ended by engine_interrupt: costs nothing */
+  bool over;        /* outcome known */
+  bool settling;    /* its last commit is on the way */
+  struct outcome_copy {
+    enum attempt_end end;
+    struct error error;
+    int32_t suspect;
+    int64_t cpu_us, max_rss_bytes, wall_us;
+    char *log_tail;
+  } outcome;
+};
+
+/* job.c */
+struct job *job_find(struct engine *engine, const char *id);
+enum err job_load(struct engine *engine, const char *id, struct job **job, struct error *e);
+void job_drop(struct job *job); /* unlinks and frees, now or when the last commit and attempt are through */
+bool job_idle(const struct job *job);
+struct plan_state job_plan_state(const struct job *job, struct step *steps); /* steps: room for stage_count */
+char *job_folder(const struct job *job, const char *below);  /* STATE/jobs/ID/below */
+char *attempt_folder(const struct job *job, uint64_t fence); /* OUT/.stagemill/ID/FENCE; fence 0: OUT/.stagemill/ID */
+
+/* step.c */
+void job_wake(struct job *job); /* decides what to do next, from the loop, soon */
+
+/* launch.c */
+void trial_begin(struct job *job, const struct plan_unit *unit);
+void trial_free(struct trial **trial);
+bool trial_stage_is_sink(const struct trial *trial, const struct trial_stage *stage); /* of a pass */
+struct value *trial_settings(struct job *job, size_t stage, struct error *e); /* NULL with e set */
+/* hear.c */
+extern const struct attempt_callbacks trial_callbacks;
+/* settle.c */
+void trial_settle(struct trial *trial); /* no-op until the outcome is known and nothing refers to the trial */
+/* publish.c */
+struct draft;
+void publish_check(struct trial *trial, struct trial_stage *stage);
+/* Puts {result, manifest, publishing} of a checked stage into the draft; after its commit: publish_begun. */
+void publish_draft(struct trial *trial, struct trial_stage *stage, struct draft *d);
+void publish_begun(struct trial *trial, struct trial_stage *stage);
+void publish_move(struct job *job, size_t stage); /* PUBLISHING -> finished; idempotent */
+void publish_sweep(struct job *job, uint64_t fence); /* removes an attempt's folder once nothing in it is publishing */
+/* recover.c */
+enum err engine_recover(struct engine *engine, struct error *e);
+void job_recover(struct job *job); /* rolls publishing forward, sweeps what earlier attempts left in the output folder */
+/* progress.c */
+void progress_heard(struct trial *trial, const struct attempt_progress *p);
+void progress_message(struct trial *trial, size_t stage, const char *text);
+double progress_pct(const struct job *job);
+/* finish.c */
+void job_finish(struct job *job, const struct plan *plan); /* the terminal transition */
+/* secret.c */
+struct value *secret_lookup(void *engine, const char *name);
+/* describe.c */
+struct value *describe_job(const struct job_record *job);
+/* notify: engine.c */
+void engine_tell(struct engine *engine, const char *job, const struct value *event);

@@ -1,0 +1,211 @@
+/* step.c - decides what a job does next: asks the planner, records skips, starts what is ready, sets the alarm for what
+ * backs off, and writes down why the rest waits. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/draft.h"
+
+static void job_step(struct job *job);
+
+static void job_step_posted(void *context) {
+  struct job *job = context;
+  job->step_posted = false;
+  if (job->doomed) {
+    job_drop(job);
+    return;
+  }
+  job_step(job);
+}
+
+void job_wake(struct job *job) {
+  if (job->step_posted) return;
+  job->step_posted = true;
+  loop_post(job->engine->loop, job_step_posted, job);
+}
+
+static void job_alarm(void *context) {
+  struct job *job = context;
+  job->wake = NULL;
+  job_wake(job);
+}
+
+/* ---- skips and stages whose expressions cannot be evaluated ------------------------------------------------------ */
+
+static void step_skip(struct job *job, const struct plan *plan) {
+  struct draft *d = draft_new(job, 0);
+  for (size_t i = 0; i < plan->skip_count; i++) {
+    const struct plan_skip *skip = &plan->skips[i];
+    struct stage_record *record = draft_stage(d, skip->stage);
+    record->status = STAGE_SKIPPED;
+    record->reason = draft_text(d, skip->reason);
+    record->ended_us = clock_wall(loop_clock(job->engine->loop));
+    struct value *body = draft_stage_event(job, skip->stage, "skipped");
+    value_set_text(body, "reason", skip->reason);
+    draft_event(d, "stage", body);
+  }
+  draft_commit(d, NULL, NULL);
+}
+
+static void step_fail(struct job *job, size_t stage, const struct error *e) {
+  struct draft *d = draft_new(job, 0);
+  struct stage_record *record = draft_stage(d, stage);
+  record->status = job->pipeline->stages[stage].continue_on_error ? STAGE_SOFT_FAILED : STAGE_FAILED;
+  record->error_json = draft_error(d, e, job->pipeline->stages[stage].id);
+  record->ended_us = clock_wall(loop_clock(job->engine->loop));
+  struct value *body = draft_stage_event(job, stage, "failed");
+  value_set_text(body, "error", e->message);
+  draft_event(d, "stage", body);
+  draft_commit(d, NULL, NULL);
+}
+
+/* Filters whose last reader is through have done what they are for. */
+static void step_settle(struct job *job, const struct plan *plan) {
+  struct draft *d = draft_new(job, 0);
+  for (size_t i = 0; i < plan->settled_count; i++) {
+    struct stage_record *record = draft_stage(d, plan->settled[i]);
+    record->status = STAGE_FINISHED;
+    record->ended_us = clock_wall(loop_clock(job->engine->loop));
+    draft_event(d, "stage", draft_stage_event(job, plan->settled[i], "finished"));
+  }
+  draft_commit(d, NULL, NULL);
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------------------------- */
+
+static void step_alarm(struct job *job) {
+  int64_t now_us = clock_wall(loop_clock(job->engine->loop)), soonest_us = 0;
+  for (size_t i = 0; i < job->pipeline->stage_count; i++) {
+    const struct stage_record *record = &job->stages[i].record;
+    if (record->status != STAGE_DELAYED) continue;
+    int64_t wait_us = record->not_before_us - now_us;
+    if (wait_us > record->delay_us) wait_us = record->delay_us; /* a clock that was set back makes nobody wait longer */
+    if (wait_us < 1000) wait_us = 1000;
+    if (!soonest_us || wait_us < soonest_us) soonest_us = wait_us;
+  }
+  loop_cancel(job->engine->loop, &job->wake);
+  if (soonest_us) job->wake = loop_after(job->engine->loop, soonest_us, job_alarm, job);
+}
+
+static void step_wait_reason(const struct job *job, const struct plan *plan, char *text, size_t size) {
+  char when[32];
+  text[0] = '\0';
+  if (job->engine->interrupted) {
+    snprintf(text, size, "interrupted: run the same command again to go on");
+    return;
+  }
+  if (plan->ready_count) {
+    snprintf(text, size, "%u of %u attempts are running: waits for a free place", job->engine->alive,
+             job->engine->max_attempts);
+    return;
+  }
+  for (size_t i = 0; i < job->pipeline->stage_count; i++) {
+    const struct stage_record *record = &job->stages[i].record;
+    if (record->status != STAGE_DELAYED) continue;
+    snprintf(text, size, "stage '%s' waits until %s for attempt %u of %u", record->stage,
+             clock_format(record->not_before_us, when), record->attempts + 1, job->pipeline->stages[i].retry.attempts);
+    return;
+  }
+}
+
+static enum job_status step_status(const struct job *job, const struct plan *plan) {
+  if (job->trials) return JOB_PROCESSING;
+  for (size_t i = 0; i < job->pipeline->stage_count; i++)
+    if (job->stages[i].record.status == STAGE_PUBLISHING) return JOB_PROCESSING;
+  for (size_t i = 0; i < job->pipeline->stage_count; i++)
+    if (job->stages[i].record.status == STAGE_DELAYED) return JOB_RETRYING;
+  return plan->ready_count || job->engine->interrupted ? JOB_QUEUED : JOB_PROCESSING;
+}
+
+static bool same_text(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") == 0; }
+
+/* Every job that is not running has a stored reason. */
+static void step_note(struct job *job, const struct plan *plan) {
+  char reason[256];
+  enum job_status status = step_status(job, plan);
+  if (status == JOB_PROCESSING)
+    reason[0] = '\0';
+  else
+    step_wait_reason(job, plan, reason, sizeof reason);
+  struct draft *d = NULL;
+  if (job->record.status != status || !same_text(job->record.wait_reason, reason)) {
+    d = draft_new(job, 0);
+    struct job_record *record = draft_job(d, JOB_SET_STATUS | JOB_SET_WAIT_REASON);
+    record->status = status;
+    record->wait_reason = draft_text(d, reason);
+  }
+  for (size_t i = 0; i < plan->wait_count; i++) {
+    const struct plan_skip *wait = &plan->waits[i];
+    if (same_text(job->stages[wait->stage].record.reason, wait->reason)) continue;
+    if (!d) d = draft_new(job, 0);
+    draft_stage(d, wait->stage)->reason = draft_text(d, wait->reason);
+  }
+  if (d) draft_commit(d, NULL, NULL);
+}
+
+/* ---- the step -------------------------------------------------------------------------------------------------------- */
+
+static void step_deadline(void *context) {
+  struct job *job = context;
+  job->deadline = NULL;
+  job_wake(job);
+}
+
+/* The pipeline's own time-out counts over all attempts, from the job's start. */
+static bool step_overdue(struct job *job) {
+  if (!job->pipeline->timeout_us || !job->record.started_us || job->record.cancel_requested) return false;
+  int64_t left_us = job->record.started_us + job->pipeline->timeout_us - clock_wall(loop_clock(job->engine->loop));
+  if (left_us > 0) {
+    if (!job->deadline) job->deadline = loop_after(job->engine->loop, left_us, step_deadline, job);
+    return false;
+  }
+  char limit[32];
+  struct error e;
+  error_set(&e, ERR_TIMEOUT, "the job took longer than the pipeline's timeout of %s",
+            clock_human(job->pipeline->timeout_us, limit));
+  bool ended = true;
+  for (struct trial *trial = job->trials; trial; trial = trial->next)
+    if (trial->attempt) attempt_cancel(trial->attempt, false);
+  for (size_t i = 0; i < job->pipeline->stage_count; i++) {
+    enum stage_status status = job->stages[i].record.status;
+    if (status != STAGE_WAITING && status != STAGE_DELAYED) continue;
+    step_fail(job, i, &e);
+    ended = false;
+  }
+  return !ended;
+}
+
+static void step_start(struct job *job, const struct plan *plan) {
+  for (size_t i = 0; i < plan->ready_count && !job->engine->interrupted && job->engine->crew; i++) {
+    if (job->engine->alive >= job->engine->max_attempts) return;
+    trial_begin(job, &plan->ready[i]);
+  }
+}
+
+static void job_step(struct job *job) {
+  /* Only committed state is planned on: every commit wakes the job again when it is on disk. */
+  if (job->committing || job_status_is_terminal(job->record.status)) return;
+  if (step_overdue(job)) return;
+  struct step *steps = mem_array(job->pipeline->stage_count + 1, sizeof *steps);
+  struct plan_state state = job_plan_state(job, steps);
+  struct plan plan = {0};
+  struct error e;
+  if (plan_next(&state, &plan, &e)) {
+    log_error("job %s cannot be planned: %s", job->id, e.message);
+  } else if (plan.bad_stage != SIZE_MAX) {
+    step_fail(job, plan.bad_stage, &plan.bad_error);
+  } else if (plan.skip_count) {
+    step_skip(job, &plan);
+  } else if (plan.settled_count) {
+    step_settle(job, &plan);
+  } else if (plan.end != PLAN_GOES_ON) {
+    job_finish(job, &plan);
+  } else {
+    step_start(job, &plan);
+    step_alarm(job);
+    if (!job->committing) step_note(job, &plan);
+  }
+  plan_clear(&plan);
+  free(steps);
+}
