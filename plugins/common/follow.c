@@ -95,7 +95,7 @@ static void set_headers(const struct follow *follow, bool at_origin, const char 
 
 static enum http_end run_hops(struct http_client *client, struct http_exchange *x, struct follow *follow,
                               struct url *at, struct hop *hop) {
-  const int limit = follow->redirects_max ? follow->redirects_max : REDIRECTS_DEFAULT;
+  const int limit = follow->redirects_max < 0 ? 0 : follow->redirects_max ? follow->redirects_max : REDIRECTS_DEFAULT;
   const char *list[HEADERS_MAX];
   url_auto struct url origin = {.port = -1};
   bool public_seen = x->public_only;

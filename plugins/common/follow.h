@@ -13,7 +13,7 @@ struct follow {
   size_t origin_header_count;
   const char *const *headers;        /* for every hop */
   size_t header_count;
-  int redirects_max;                 /* 0: 5 */
+  int redirects_max;                 /* 0: 5; -1: none */
 
   struct text final_url; /* without userinfo and fragment; the one that answered */
   int redirects;

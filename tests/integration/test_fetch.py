@@ -138,7 +138,7 @@ def test_public_only_refuses_this_machine(server, tmp_path):
 def test_silence_ends_in_a_retry(server, tmp_path):
     for path in ["/hang", "/silent"]:
         report = fetch(tmp_path, server.url + path, {"timeout": "1s"})
-        assert report.verdict == "retry" and report["wall_s"] < 6, report.message
+        assert report.verdict == "retry" and report["wall_s"] < 12, report.message
 
 
 @pytest.mark.parametrize("path", ["/slow", "/silent", "/hang", "/endless"])
