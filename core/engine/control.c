@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "engine/job.h"
+#include "events/envelope.h"
 
 enum { CONTROL_LINE_MAX = 256 * 1024, CONTROL_OUT_MAX = 4 << 20, CONTROL_PROGRESS_MAX = 64 * 1024, CONTROL_CLIENTS_MAX = 64 };
 
@@ -299,8 +300,7 @@ static void control_event(void *context, const char *job, const struct value *ev
     if (!c->follows || strcmp(c->follows, job) != 0) continue;
     if (event_is(event, "progress") && c->out.size > CONTROL_PROGRESS_MAX) continue;
     client_say(c, json);
-    if (event_is(event, "completed") || event_is(event, "failed") || event_is(event, "cancelled") ||
-        c->out.size > CONTROL_OUT_MAX)
+    if (event_is_terminal(value_get_text(event, "type", "")) || c->out.size > CONTROL_OUT_MAX)
       c->closing = true;
     client_update(c);
   }

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "engine/job.h"
+#include "events/envelope.h"
 
 static struct value *described_json(const char *json) {
   struct value *v = NULL;
@@ -104,13 +105,8 @@ enum err engine_describe(struct engine *engine, const char *id, struct value **d
 /* Enough to draw the whole page: the first message of every follower. */
 enum err engine_state(struct engine *engine, const char *id, struct value **state, struct error *e) {
   struct value *v = NULL;
-  char at[32];
   if (engine_describe(engine, id, &v, e)) return e->code;
-  struct value *out = value_map();
-  value_set_text(out, "type", "state");
-  value_set_text(out, "jobId", id);
-  value_set_int(out, "seq", value_get_int(v, "lastSeq", 0));
-  value_set_text(out, "at", clock_format(clock_wall(loop_clock(engine->loop)), at));
+  value_auto struct value *out = value_map();
   static const char *const same[] = {"status", "pct", "pipeline", "title", "attempt", "maxAttempts", "round", "waitReason",
                                      "result", "error", "stages", "queuedAt", "startedAt", "endedAt"};
   for (size_t i = 0; i < sizeof same / sizeof *same; i++)
@@ -121,7 +117,8 @@ enum err engine_state(struct engine *engine, const char *id, struct value **stat
     value_set_text(out, "stage", job->pipeline->stages[i].id);
     described_text(out, "message", job->stages[i].message);
   }
+  *state = event_unstored("state", id, (uint64_t)value_get_int(v, "lastSeq", 0),
+                          clock_wall(loop_clock(engine->loop)), out);
   value_free(&v);
-  *state = out;
   return ERR_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "engine/job.h"
+#include "events/envelope.h"
 
 static double stage_share(const struct job_stage *stage) {
   switch (stage->record.status) {
@@ -37,12 +38,7 @@ static void progress_tell(struct trial *trial, size_t index, double speed) {
   const struct pipeline_stage *s = &job->pipeline->stages[index];
   double pct = progress_pct(job);
   int64_t eta_s = progress_eta_s(job, pct);
-  char at[32];
   value_auto struct value *v = value_map();
-  value_set_text(v, "type", "progress");
-  value_set_text(v, "jobId", job->id);
-  value_set_int(v, "seq", (int64_t)job->record.last_seq);
-  value_set_text(v, "at", clock_format(clock_wall(loop_clock(job->engine->loop)), at));
   value_set_number(v, "pct", (double)(int64_t)(pct * 10 + 0.5) / 10);
   value_set_text(v, "stage", s->id);
   if (stage->fraction >= 0) value_set_number(v, "stagePct", (double)(int64_t)(stage->fraction * 1000 + 0.5) / 10);
@@ -55,7 +51,9 @@ static void progress_tell(struct trial *trial, size_t index, double speed) {
   if (eta_s >= 0) value_set_int(v, "etaSeconds", eta_s);
   value_set_int(v, "attempt", stage->record.attempts + 1);
   value_set_int(v, "maxAttempts", s->retry.attempts);
-  engine_tell(job->engine, job->id, v);
+  int64_t now_us = clock_wall(loop_clock(job->engine->loop));
+  value_auto struct value *event = event_unstored("progress", job->id, job->record.last_seq, now_us, v);
+  engine_tell(job->engine, job->id, event);
   uint32_t ppm = (uint32_t)(pct * 1e4);
   if (ppm > job->record.pct_ppm) {
     job->record.pct_ppm = ppm;
