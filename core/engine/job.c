@@ -45,6 +45,7 @@ static void job_free(struct job *job) {
   value_free(&job->facts);
   free(job->output_folder);
   free(job->input);
+  free(job->group);
   free(job->id);
   free(job);
 }
@@ -126,6 +127,8 @@ static enum err job_load_spec(struct job *job, struct error *e) {
   return ERR_OK;
 }
 
+static enum err job_load_group(struct job *job, struct error *e);
+
 static enum err job_load_all(struct job *job, struct error *e) {
   if (store_job(job->engine->store, job->id, &job->record, e)) return e->code;
   if (job_load_spec(job, e)) return e->code;
@@ -133,7 +136,32 @@ static enum err job_load_all(struct job *job, struct error *e) {
   if (pipeline_params(job->pipeline, value_get(job->spec, "params"), value_get_text(job->spec, "folder", "/"),
                       &job->params, e))
     return e->code;
-  return job_load_stages(job, e);
+  if (job_load_stages(job, e)) return e->code;
+  return job_load_group(job, e);
+}
+
+/* Highest priority first, then oldest (ids sort by time): the order in which jobs are offered a free place. */
+static void job_link(struct job *job) {
+  struct job **at = &job->engine->jobs;
+  while (*at && ((*at)->record.priority > job->record.priority ||
+                 ((*at)->record.priority == job->record.priority && strcmp((*at)->id, job->id) < 0)))
+    at = &(*at)->next;
+  job->next = *at;
+  *at = job;
+}
+
+/* `concurrency: {group: ...}`: of the jobs of one group, one at a time. */
+static enum err job_load_group(struct job *job, struct error *e) {
+  if (!job->pipeline->concurrency_group) return ERR_OK;
+  struct step *steps = mem_array(job->pipeline->stage_count + 1, sizeof *steps);
+  struct plan_state state = job_plan_state(job, steps);
+  struct scope scope = plan_scope(&state);
+  struct value *group = NULL;
+  enum err err = template_eval(job->pipeline->concurrency_group, &scope, &group, e);
+  if (!err) job->group = mem_text(group->type == VALUE_TEXT ? group->text : NULL);
+  value_free(&group);
+  free(steps);
+  return err;
 }
 
 enum err job_load(struct engine *engine, const char *id, struct job **job, struct error *e) {
@@ -146,8 +174,7 @@ enum err job_load(struct engine *engine, const char *id, struct job **job, struc
     job_free(fresh);
     return e->code;
   }
-  fresh->next = engine->jobs;
-  engine->jobs = fresh;
+  job_link(fresh);
   *job = fresh;
   return ERR_OK;
 }

@@ -51,6 +51,7 @@ struct job {
   struct pipeline *pipeline;
   struct value *spec, *params, *facts; /* facts: the map behind job.id, job.input, job.name */
   char *output_folder, *input;         /* input NULL: none */
+  char *group;                         /* concurrency group, NULL: none */
   struct job_stage *stages;            /* pipeline->stage_count of them */
   struct trial *trials;                /* live attempts */
   unsigned committing;                 /* drafts on their way to disk */

@@ -164,6 +164,12 @@ static void launch_checkpoints(struct job *job, struct unit_stage *stage) {
   if (!stage->checkpoints) stage->checkpoints = value_map();
 }
 
+/* A stage may use nine tenths of what is free, so that no single one fills the disk for everybody else. */
+static int64_t launch_quota_bytes(const struct job *job) {
+  int64_t free_bytes = fs_free_bytes(job->output_folder);
+  return free_bytes > 0 ? free_bytes / 10 * 9 : 0;
+}
+
 static enum err launch_stage(struct trial *trial, size_t i, struct slots *slots, struct unit_stage *stage,
                              struct error *e) {
   struct job *job = trial->job;
@@ -178,6 +184,7 @@ static enum err launch_stage(struct trial *trial, size_t i, struct slots *slots,
   stage->soft = s->continue_on_error;
   stage->output_path = mem_format("%s/%s", folder, s->id);
   stage->scratch_path = mem_format("%s/.scratch/%s", folder, s->id);
+  stage->scratch_quota_bytes = launch_quota_bytes(job);
   launch_checkpoints(job, stage);
   if (trial->unit.late && trial->unit.late[i]) {
     stage->params = value_map();

@@ -88,11 +88,27 @@ static void step_alarm(struct job *job) {
   if (soonest_us) job->wake = loop_after(job->engine->loop, soonest_us, job_alarm, job);
 }
 
+/* The job of the same group that has the turn, or NULL. With cancel-in-progress the newcomer ends its elders instead. */
+static struct job *step_elder(const struct job *job) {
+  for (struct job *other = job->engine->jobs; job->group && other; other = other->next) {
+    if (other == job || other->doomed || !other->group || strcmp(other->group, job->group) != 0) continue;
+    if (job_status_is_terminal(other->record.status)) continue;
+    bool first = other->record.started_us && !job->record.started_us;
+    if (first || (strcmp(other->id, job->id) < 0 && !!other->record.started_us == !!job->record.started_us)) return other;
+  }
+  return NULL;
+}
+
 static void step_wait_reason(const struct job *job, const struct plan *plan, char *text, size_t size) {
   char when[32];
   text[0] = '\0';
   if (job->engine->interrupted) {
     snprintf(text, size, "interrupted: run the same command again to go on");
+    return;
+  }
+  const struct job *elder = step_elder(job);
+  if (elder) {
+    snprintf(text, size, "waits for job %s of the same concurrency group '%s'", elder->id, job->group);
     return;
   }
   if (plan->ready_count) {
@@ -176,7 +192,15 @@ static bool step_overdue(struct job *job) {
   return !ended;
 }
 
+static bool step_has_turn(struct job *job) {
+  struct job *elder = step_elder(job);
+  if (elder && job->pipeline->cancel_in_progress && !elder->record.cancel_requested)
+    engine_cancel(job->engine, elder->id, NULL, NULL);
+  return !elder;
+}
+
 static void step_start(struct job *job, const struct plan *plan) {
+  if (!step_has_turn(job)) return;
   for (size_t i = 0; i < plan->ready_count && !job->engine->interrupted && job->engine->crew; i++) {
     if (job->engine->alive >= job->engine->max_attempts) return;
     trial_begin(job, &plan->ready[i]);
