@@ -150,6 +150,10 @@ void engine_tell(struct engine *engine, const char *job, const struct value *eve
   engine_sweep_listeners(engine);
 }
 
+void engine_wake_all(struct engine *engine) {
+  for (struct job *job = engine->jobs; job; job = job->next) job_wake(job);
+}
+
 /* ---- steering ------------------------------------------------------------------------------------------------------ */
 
 enum err engine_resume(struct engine *engine, const char *id, struct error *e) {

@@ -128,7 +128,9 @@ static void finish_committed(struct job *job, const struct commit *commit, void 
   mem_auto char *folder = attempt_folder(job, 0);
   struct error e;
   if (fs_remove_tree(AT_FDCWD, folder, &e)) log_warning("cannot remove %s: %s", folder, e.message);
+  struct engine *engine = job->engine;
   job_drop(job);
+  engine_wake_all(engine);
 }
 
 static uint32_t finish_attempts(const struct job *job) {

@@ -149,5 +149,6 @@ void job_finish(struct job *job, const struct plan *plan); /* the terminal trans
 struct value *secret_lookup(void *engine, const char *name);
 /* describe.c */
 struct value *describe_job(const struct job_record *job);
-/* notify: engine.c */
+/* engine.c */
+void engine_wake_all(struct engine *engine); /* a place, or a turn, is free */
 void engine_tell(struct engine *engine, const char *job, const struct value *event);

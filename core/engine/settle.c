@@ -264,7 +264,7 @@ static void trial_settled(struct job *job, const struct commit *commit, void *co
   engine->alive--;
   trial_free(&trial);
   publish_sweep(job, fence);
-  for (struct job *other = engine->jobs; other; other = other->next) job_wake(other); /* a place is free */
+  engine_wake_all(engine);
 }
 
 static bool settle_checks(struct trial *trial) {
