@@ -9,7 +9,8 @@
 #include <time.h>
 
 static struct harness the; /* nftw has no context argument */
-static const char *tree_port, *tree_stage, *tree_root;
+static const char *tree_port, *tree_root;
+static char *tree_stage;
 
 void harness_usage(const char *format, ...) {
   va_list list;
@@ -35,15 +36,20 @@ static struct harness_input *add_input(const char *port, const char *path) {
   return in;
 }
 
+static void set(char **slot, const char *text) {
+  free(*slot);
+  *slot = strdup(text);
+}
+
 /* Takes ",key=value" off the end of `spec` into the matching field; returns what stands before the first comma. */
 static void read_options(char *spec, struct harness_input *in) {
   for (char *part = strtok(spec, ","); part; part = strtok(NULL, ",")) {
     if (strncmp(part, "name=", 5) == 0)
-      in->name = strdup(part + 5);
+      set(&in->name, part + 5);
     else if (strncmp(part, "stage=", 6) == 0)
-      in->stage = strdup(part + 6);
+      set(&in->stage, part + 6);
     else if (strncmp(part, "type=", 5) == 0)
-      in->type = strdup(part + 5);
+      set(&in->type, part + 5);
     else if (strcmp(part, "source") == 0)
       in->source = true;
     else
@@ -73,8 +79,8 @@ static int visit(const char *path, const struct stat *st, int kind, struct FTW *
   (void)ftw;
   if (kind != FTW_F) return 0;
   struct harness_input *in = add_input(tree_port, path);
-  in->name = strdup(path + strlen(tree_root) + 1);
-  if (tree_stage) in->stage = strdup(tree_stage);
+  set(&in->name, path + strlen(tree_root) + 1);
+  if (tree_stage) set(&in->stage, tree_stage);
   return 0;
 }
 
@@ -89,6 +95,7 @@ static void option_tree(char *spec) {
   if (options) read_options(options, &shared);
   tree_port = port;
   tree_root = path;
+  free(tree_stage);
   tree_stage = shared.stage;
   size_t first = the.input_count;
   if (nftw(path, visit, 20, FTW_PHYS) != 0) harness_usage("cannot read %s", path);
@@ -152,8 +159,9 @@ static void report(sm_status verdict, double ms) {
 
 int main(int count, char **arguments) {
   if (count < 3) harness_usage("PLUGIN.so STAGE [--param k=v] [--input port=path] [--out DIR] ... (see harness.h)");
+  static char here[] = ".";
   the = (struct harness){.task = {.host = &harness_host}, .attempt = 1, .cancel_after_ms = -1, .cancel_at = -1,
-                         .kill_at = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .out = strdup(".")};
+                         .kill_at = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .out = here};
   the.settings = json_object();
   the.results = json_object();
   the.outputs = json_array();
