@@ -36,7 +36,13 @@ struct command {
 #endif
 
 #ifdef STAGEMILL_WITH_HOST
-#define COMMAND_TABLE_HOST(X)
+#define COMMAND_TABLE_HOST(X)                                                                                          \
+  X(check)                                                                                                             \
+  X(plan)                                                                                                              \
+  X(stages)                                                                                                            \
+  X(plugins)                                                                                                           \
+  X(doctor)                                                                                                            \
+  X(completion)
 #else
 #define COMMAND_TABLE_HOST(X)
 #endif
