@@ -83,6 +83,14 @@ static struct node *made(struct tree *tree, enum node_kind kind, const struct no
 struct node *tree_map(struct tree *tree, const struct node *place) { return made(tree, NODE_MAP, place); }
 struct node *tree_list(struct tree *tree, const struct node *place) { return made(tree, NODE_LIST, place); }
 
+struct node *tree_text(struct tree *tree, const struct node *place, const char *text) {
+  struct node *node = made(tree, NODE_SCALAR, place);
+  node->text = mem_text(text);
+  node->size = node->weight_bytes = strlen(text);
+  node->plain = true;
+  return node;
+}
+
 static void weigh(struct node *node, const struct node *part) {
   node->weight_nodes += part->weight_nodes;
   node->weight_bytes += part->weight_bytes;

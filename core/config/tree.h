@@ -72,6 +72,7 @@ bool node_is_empty(const struct node *node); /* plain and empty, `~` or `null` *
 /* New nodes that belong to the tree: for what is put together from several files. */
 struct node *tree_map(struct tree *tree, const struct node *place);
 struct node *tree_list(struct tree *tree, const struct node *place);
+struct node *tree_text(struct tree *tree, const struct node *place, const char *text); /* plain */
 void tree_map_add(struct node *map, struct node *key, struct node *value);
 void tree_list_add(struct node *list, struct node *item);
 

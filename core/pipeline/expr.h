@@ -45,10 +45,13 @@ struct reference {
 };
 typedef void reference_visit(void *context, const struct reference *reference);
 void expr_references(const struct expr *expr, reference_visit *visit, void *context);
+bool expr_asks_status(const struct expr *expr);        /* always(), failure(), success() or cancelled() is in it */
+bool expr_runs_after_failure(const struct expr *expr); /* one of them but success() */
 void template_references(const struct template *t, reference_visit *visit, void *context);
 
 /* Static types for checking: a set of value_type bits (1 << VALUE_...), 0 when unknown. */
 typedef uint32_t type_set;
+static inline type_set type_bit(enum value_type type) { return (type_set)1 << type; }
 typedef type_set reference_type(void *context, const struct reference *reference);
 /* ERR_INVALID with the place when operand types can never fit. */
 enum err expr_check(const struct expr *expr, reference_type *type, void *context, type_set *result,
@@ -64,4 +67,5 @@ struct scope {
 };
 enum err expr_eval(const struct expr *expr, const struct scope *scope, struct value **v, struct error *e);
 enum err template_eval(const struct template *t, const struct scope *scope, struct value **v, struct error *e);
-bool value_truthy(const struct value *v); /* null, false, 0, '' are not */
+bool value_truthy(const struct value *v); /* null, false, 0 of any unit, '' and empty lists are not */
+#define EXPR_JOB_FIELDS "id", "input", "name"

@@ -115,8 +115,16 @@ enum err pipeline_assets(const struct pipeline *p, const struct value *params, a
 typedef char *asset_map(void *context, const char *path);
 enum err pipeline_settings(const struct pipeline *p, size_t stage, const struct scope *scope, asset_map *asset,
                            void *asset_context, struct value **params, struct error *e);
+/* The same without the settings whose entry in `skip` (setting_count of them, NULL: none) is true: they are left out
+ * altogether, for they can only be settled in the prologue. */
+enum err pipeline_settings_except(const struct pipeline *p, size_t stage, const struct scope *scope, asset_map *asset,
+                                  void *asset_context, const bool *skip, struct value **params, struct error *e);
 /* Evaluates `result:` into a map. */
 enum err pipeline_result(const struct pipeline *p, const struct scope *scope, struct value **result, struct error *e);
 /* Which settings and condition of a stage read an `open` result of a stage (for the prologue), or an `end` result;
  * `stages.ID.status` counts as an `end` result. */
 bool pipeline_reads(const struct pipeline *p, size_t reader, size_t of_stage, uint32_t available /* SM_AT_... */);
+/* The same of one setting (index into settings) of the reader. */
+bool pipeline_setting_reads(const struct pipeline *p, size_t reader, size_t setting, size_t of_stage, uint32_t available);
+/* JSON Schema (draft 2020-12) of pipeline files for editors, with the parameters of every stage in the set. */
+void pipeline_schema_json(const struct stage_set *stages, struct buf *out);

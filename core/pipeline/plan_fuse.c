@@ -270,6 +270,12 @@ static bool root_answers_itself(const struct fuse *f, const struct root *r) {
   return true;
 }
 
+static bool is_placed(const struct fuse *f, size_t stage) {
+  for (size_t i = 0; i < f->group_count; i++)
+    if (f->groups[i].stages[stage]) return true;
+  return false;
+}
+
 static void place_late(struct fuse *f, size_t root) {
   struct root *r = &f->roots[root];
   size_t other = SIZE_MAX;
@@ -287,8 +293,9 @@ static void place_late(struct fuse *f, size_t root) {
   }
   for (size_t i = 0; i < f->g->count && other == SIZE_MAX; i++)
     if (root_late_on(f, r, i)) other = i;
-  if (!reason) reason = f->g->now[other] == STEP_RUNNING ? CUT_RUNNING : CUT_CONDITION;
-  plan_add_cut(f->plan, r->stage, other, reason);
+  if (!reason && f->g->now[other] == STEP_RUNNING) reason = CUT_RUNNING;
+  if (!reason && is_placed(f, other)) reason = CUT_CONDITION;
+  if (reason) plan_add_cut(f->plan, r->stage, other, reason); /* else the other only waits itself */
   plan_add_wait(f->plan, r->stage, mem_format("waits for `%s`, whose results it reads", id_of(f, other)));
   r->may = false;
 }
@@ -317,8 +324,7 @@ static bool waits_for_tasks(const struct fuse *f, const struct root *r, const st
       if (!group->stages[j] || !reads_at_open(f, r, j)) return false;
       continue;
     }
-    bool at_the_end = f->g->p->stages[j].when != RUN_ON_SUCCESS && !f->g->p->stages[j].after_count;
-    if (at_the_end || hangs_on_group(f, j, group)) return false;
+    if (gate_is_last(f->g, j) || hangs_on_group(f, j, group)) return false;
     if (f->g->now[j] == STEP_DELAYED) *backs_off = true;
   }
   return true;
@@ -332,7 +338,7 @@ static const struct root *held_for(const struct fuse *f, const struct group *gro
     bool backs_off = false;
     if (f->g->now[r->stage] != STEP_WAITING || r->may || r->busy != SIZE_MAX) continue;
     if (r->gate->answer != GATE_WAIT && r->blocked == SIZE_MAX) continue;
-    if (f->g->p->stages[r->stage].when != RUN_ON_SUCCESS || group_cut(f, group, r, &other)) continue;
+    if (gate_is_last(f->g, r->stage) || group_cut(f, group, r, &other)) continue;
     if (!waits_for_tasks(f, r, group, &backs_off)) continue;
     if (!backs_off) return r;
     plan_add_cut(f->plan, r->stage, f->roots[group->members[0]].stage, CUT_DELAYED);

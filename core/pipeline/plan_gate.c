@@ -3,7 +3,7 @@
  *   1. it waits until everything in after[] is over; a stage of the same pass only has to be in that pass (frames), or
  *      to have opened the source (`open` results);
  *   2. a stage it waits for failed, was cancelled, or was skipped because of a failure: skipped, unless `always`,
- *      `on-failure`, or an `if` that asks a status function and is true;
+ *      `on-failure`, or an `if` that asks always(), failure() or cancelled();
  *   3. an input of which nothing is left (producers skipped, or failed softly): skipped, unless the port is optional;
  *      a `needs` without data that was skipped: skipped;
  *   4. `if` is false: skipped.
@@ -30,43 +30,18 @@ static const char *id_of(const struct graph *g, size_t stage) { return g->p->sta
 
 /* ---- conditions ----------------------------------------------------------------------------------------------------- */
 
-struct asking { /* a scope that notices when a status function is asked */
-  struct scope inner;
-  bool asked;
-};
-
-static struct value *asking_lookup(void *context, const struct reference *r) {
-  struct asking *asking = context;
-  return asking->inner.lookup(asking->inner.context, r);
-}
-
-static bool asking_status(void *context, const char *function) {
-  struct asking *asking = context;
-  asking->asked = true;
-  return asking->inner.status(asking->inner.context, function);
-}
-
-static enum err condition_eval(const struct plan_state *state, size_t stage, bool *yes, bool *asked, struct error *e) {
-  const struct pipeline_stage *s = &state->pipeline->stages[stage];
-  struct asking asking = {.inner = plan_scope(state)};
-  struct scope scope = {asking_lookup, asking_status, &asking};
-  *yes = true;
-  *asked = false;
-  if (!s->condition) return ERR_OK;
-  value_auto struct value *v = NULL;
-  enum err err = expr_eval(s->condition, &scope, &v, e);
-  if (err) {
-    error_prefix(e, "stage `%s`, if", s->id);
-    return err;
-  }
-  *yes = value_truthy(v);
-  *asked = asking.asked;
-  return ERR_OK;
-}
-
 enum err gate_condition(const struct plan_state *state, size_t stage, bool *yes, struct error *e) {
-  bool asked;
-  return condition_eval(state, stage, yes, &asked, e);
+  const struct pipeline_stage *s = &state->pipeline->stages[stage];
+  struct scope scope = plan_scope(state);
+  value_auto struct value *v = NULL;
+  *yes = true;
+  if (!s->condition) return ERR_OK;
+  enum err err = expr_eval(s->condition, &scope, &v, e);
+  if (err)
+    error_prefix(e, "stage `%s`, if", s->id);
+  else
+    *yes = value_truthy(v);
+  return err;
 }
 
 char *gate_condition_reason(const struct pipeline *p, size_t stage) {
@@ -113,12 +88,14 @@ static bool gate_if(const struct graph *g, size_t stage, struct gate *gate) {
   return yes;
 }
 
-/* An `if` that asks always(), failure() or cancelled() and is true replaces the silent "only on success". */
-static bool condition_insists(const struct graph *g, size_t stage) {
-  bool yes, asked;
-  struct error ignored;
-  if (!g->p->stages[stage].condition || g->forecast) return false;
-  return !condition_eval(g->state, stage, &yes, &asked, &ignored) && yes && asked;
+/* An `if` that asks always(), failure() or cancelled() replaces the silent "only on success": it decides alone. */
+static bool decides_alone(const struct graph *g, size_t stage) {
+  const struct expr *condition = g->p->stages[stage].condition;
+  return condition && expr_runs_after_failure(condition);
+}
+
+static bool is_ordinary(const struct graph *g, size_t stage) {
+  return g->p->stages[stage].when == RUN_ON_SUCCESS && !decides_alone(g, stage);
 }
 
 /* ---- waiting --------------------------------------------------------------------------------------------------------- */
@@ -131,16 +108,19 @@ static bool may_share_pass(const struct graph *g, size_t stage, size_t other) {
   return (links & LINK_FEED) || links == LINK_OPEN;
 }
 
+bool gate_is_last(const struct graph *g, size_t stage) {
+  return !is_ordinary(g, stage) && !g->p->stages[stage].after_count;
+}
+
 static bool gate_wait_for(const struct graph *g, size_t other, struct gate *gate) {
   gate->waits_for = other;
   gate_set(gate, GATE_WAIT, mem_format("waits for `%s`", id_of(g, other)));
   return false;
 }
 
-/* `always` and `on-failure` without anything to wait for are meant for the end of the job. */
 static bool gate_wait_for_all(const struct graph *g, size_t stage, struct gate *gate) {
   for (size_t j = 0; j < g->count; j++) {
-    if (j == stage || g->p->stages[j].when != RUN_ON_SUCCESS || step_is_over(g->now[j])) continue;
+    if (j == stage || !is_ordinary(g, j) || step_is_over(g->now[j])) continue;
     return gate_wait_for(g, j, gate);
   }
   return true;
@@ -148,7 +128,7 @@ static bool gate_wait_for_all(const struct graph *g, size_t stage, struct gate *
 
 static bool gate_waits(const struct graph *g, size_t stage, struct gate *gate) {
   const struct pipeline_stage *s = &g->p->stages[stage];
-  if (s->when != RUN_ON_SUCCESS && !s->after_count) return gate_wait_for_all(g, stage, gate);
+  if (gate_is_last(g, stage)) return gate_wait_for_all(g, stage, gate);
   for (size_t i = 0; i < s->after_count; i++) {
     size_t j = s->after[i];
     if (step_is_over(g->now[j])) continue;
@@ -173,7 +153,6 @@ static bool gate_success(const struct graph *g, size_t stage, struct gate *gate)
   for (size_t i = 0; i < s->after_count; i++) {
     const char *word = failure_word(g, s->after[i]);
     if (!word) continue;
-    if (condition_insists(g, stage)) return true;
     gate_set(gate, GATE_SKIP, mem_format("stage `%s` %s", id_of(g, s->after[i]), word));
     return false;
   }
@@ -194,7 +173,7 @@ static bool gate_when(const struct graph *g, size_t stage, struct gate *gate) {
   case RUN_ON_FAILURE: return gate_on_failure(g, stage, gate);
   case RUN_ON_SUCCESS: break;
   }
-  return gate_success(g, stage, gate);
+  return decides_alone(g, stage) || gate_success(g, stage, gate);
 }
 
 /* ---- inputs ---------------------------------------------------------------------------------------------------------- */
@@ -259,7 +238,7 @@ static bool gate_frames(const struct graph *g, size_t stage, struct gate *gate) 
 
 static bool gate_needs(const struct graph *g, size_t stage, struct gate *gate) {
   const struct pipeline_stage *s = &g->p->stages[stage];
-  for (size_t i = 0; i < s->needs_count && s->when == RUN_ON_SUCCESS; i++) {
+  for (size_t i = 0; i < s->needs_count && is_ordinary(g, stage); i++) {
     size_t j = s->needs[i];
     if (g->now[j] != STEP_SKIPPED || graph_link(g, stage, j) & (LINK_DATA | LINK_FEED)) continue;
     gate_set(gate, GATE_SKIP, mem_format("needs `%s`, which was skipped", id_of(g, j)));
@@ -270,20 +249,18 @@ static bool gate_needs(const struct graph *g, size_t stage, struct gate *gate) {
 
 /* ---- all together ---------------------------------------------------------------------------------------------------- */
 
-/* While a job is being cancelled only `always` stages may start, written or said by `if: always()`. */
-static bool gate_cancelled(const struct graph *g, size_t stage, struct gate *gate, bool before_waiting) {
-  const struct pipeline_stage *s = &g->p->stages[stage];
-  if (!g->state->cancelled || s->when == RUN_ALWAYS) return true;
-  if (before_waiting ? s->condition != NULL : condition_insists(g, stage)) return true;
+/* While a job is being cancelled only `always` stages may start, and those whose `if` asks for it: they decide. */
+static bool gate_cancelled(const struct graph *g, size_t stage, struct gate *gate) {
+  if (!g->state->cancelled || g->p->stages[stage].when == RUN_ALWAYS || decides_alone(g, stage)) return true;
   gate_set(gate, GATE_SKIP, mem_text("the job was cancelled"));
   return false;
 }
 
 void gate_decide(const struct graph *g, size_t stage, struct gate *gate) {
   *gate = (struct gate){.answer = GATE_GO, .waits_for = SIZE_MAX};
-  bool may = gate_cancelled(g, stage, gate, true) && gate_waits(g, stage, gate) &&
-             gate_cancelled(g, stage, gate, false) && gate_when(g, stage, gate) && gate_inputs(g, stage, gate) &&
-             gate_frames(g, stage, gate) && gate_needs(g, stage, gate) && gate_if(g, stage, gate);
+  bool may = gate_cancelled(g, stage, gate) && gate_waits(g, stage, gate) && gate_when(g, stage, gate) &&
+             gate_inputs(g, stage, gate) && gate_frames(g, stage, gate) && gate_needs(g, stage, gate) &&
+             gate_if(g, stage, gate);
   if (may && gate->late_on) gate->answer = GATE_LATE;
 }
 

@@ -94,6 +94,8 @@ void gate_clear(struct gate *gate);
 /* Evaluates the stage's `if`; ERR_OK with *yes true without one. */
 enum err gate_condition(const struct plan_state *state, size_t stage, bool *yes, struct error *e);
 char *gate_condition_reason(const struct pipeline *p, size_t stage); /* "if: a > 1 is false" */
+/* Meant for the end of the job: `always`, `on-failure` or `if: failure()` without anything to wait for. */
+bool gate_is_last(const struct graph *g, size_t stage);
 /* A filter of whose consumers none is left: true; *ran says whether one of them got to its end. */
 bool gate_is_settled(const struct graph *g, size_t stage, bool *ran);
 
