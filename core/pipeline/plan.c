@@ -35,7 +35,7 @@ static bool settle(struct planning *n, size_t stage) {
   if (ran)
     add_settled(n->plan, stage);
   else
-    add_skip(n->plan, stage, mem_text("no stage is left that takes its frames"));
+    add_skip(n->plan, stage, mem_text("no stage takes its frames"));
   graph_set(&n->g, stage, ran ? STEP_FINISHED : STEP_SKIPPED);
   return true;
 }
@@ -171,7 +171,7 @@ size_t plan_feed(const struct plan_state *state, const struct binding *binding, 
                  const struct port_type **output) {
   struct graph g;
   struct feed feed;
-  graph_init(&g, state, false);
+  graph_init_states(&g, state);
   graph_feed(&g, binding, drop, &feed);
   graph_clear(&g);
   if (output) *output = feed.stage == SIZE_MAX ? NULL : feed.output;
@@ -246,7 +246,7 @@ static bool prologue_release(struct prologue *p) {
   bool changed = false;
   for (size_t i = 0; i < p->unit->stage_count; i++) {
     size_t stage = p->unit->stages[i];
-    if (p->drop[i] || !graph_feeds(&p->g, stage) || prologue_takes(p, stage)) continue;
+    if (p->drop[i] || graph_is_root(&p->g, stage) || prologue_takes(p, stage)) continue;
     prologue_drop(p, i, NULL);
     changed = true;
   }

@@ -266,7 +266,7 @@ void gate_decide(const struct graph *g, size_t stage, struct gate *gate) {
 
 bool gate_is_settled(const struct graph *g, size_t stage, bool *ran) {
   *ran = false;
-  if (!graph_is_media(g, stage) || !graph_feeds(g, stage)) return false;
+  if (g->p->stages[stage].type->kind != SM_KIND_FILTER) return false;
   for (size_t i = 0; i < g->count; i++) {
     struct reach r;
     if (!graph_is_root(g, i) || (step_is_over(g->now[i]) && g->now[i] != STEP_FINISHED)) continue;

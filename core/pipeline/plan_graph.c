@@ -52,7 +52,7 @@ bool graph_feeds(const struct graph *g, size_t stage) {
   return false;
 }
 
-bool graph_is_root(const struct graph *g, size_t stage) { return graph_is_media(g, stage) && !graph_feeds(g, stage); }
+bool graph_is_root(const struct graph *g, size_t stage) { return g->p->stages[stage].type->kind == SM_KIND_SINK; }
 
 static bool tainted(const struct graph *g, size_t stage, bool *seen) {
   const struct pipeline_stage *s = &g->p->stages[stage];
@@ -132,9 +132,8 @@ static void close_reaches(struct graph *g) { /* Warshall */
     }
 }
 
-void graph_init(struct graph *g, const struct plan_state *state, bool forecast) {
+void graph_init_states(struct graph *g, const struct plan_state *state) {
   *g = (struct graph){.view = *state, .p = state->pipeline, .count = state->pipeline->stage_count};
-  g->forecast = forecast;
   g->now = mem_array(g->count + 1, sizeof *g->now);
   g->steps = mem_array(g->count + 1, sizeof *g->steps);
   g->state = &g->view;
@@ -143,6 +142,11 @@ void graph_init(struct graph *g, const struct plan_state *state, bool forecast) 
     g->steps[i] = state->steps[i];
     g->now[i] = state->steps[i].state;
   }
+}
+
+void graph_init(struct graph *g, const struct plan_state *state, bool forecast) {
+  graph_init_states(g, state);
+  g->forecast = forecast;
   g->links = mem_array(g->count * g->count + 1, 1);
   g->reaches = mem_array(g->count * g->count + 1, sizeof *g->reaches);
   find_links(g);

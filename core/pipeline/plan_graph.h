@@ -32,6 +32,7 @@ struct graph {
 };
 
 void graph_init(struct graph *g, const struct plan_state *state, bool forecast);
+void graph_init_states(struct graph *g, const struct plan_state *state); /* without links: enough for graph_feed */
 void graph_clear(struct graph *g);
 void graph_set(struct graph *g, size_t stage, enum step_state state);
 
@@ -43,7 +44,7 @@ static inline bool graph_reaches(const struct graph *g, size_t from, size_t to) 
 }
 bool graph_is_media(const struct graph *g, size_t stage);
 bool graph_feeds(const struct graph *g, size_t stage); /* some stage takes its frames or packets */
-/* A media stage that ends a pass: it feeds nobody. Passes are made of these and the filters they need. */
+/* A sink. Passes are made of these and the filters they need; a filter has no purpose of its own. */
 bool graph_is_root(const struct graph *g, size_t stage);
 bool step_is_over(enum step_state state);
 const char *step_state_word(enum step_state state); /* as `stages.ID.status` gives it: "soft-failed" */
