@@ -100,7 +100,14 @@ struct sm_media_ops {
   /* why: SM_OK after all flushes (finish and declare outputs here), SM_DONE after the stage said so, else SM_CANCELLED
    * or SM_FAIL (release only). */
   sm_status (*close)(sm_task *task, void *self, sm_status why);
+  /* sizeof(sm_stream) as the stage was compiled: the host lays out `in` and `out` with this stride, so that in[i] means
+   * the same on both sides when the struct grows. 0: the size of minor 0. SM_MEDIA_OPS fills it in. */
+  uint32_t stream_size, reserved;
 };
+/* The table of a media stage: SM_MEDIA_OPS(0, open, format or NULL, frame, nothing_before or NULL, flush, close). */
+#define SM_MEDIA_OPS(flags, open, format, frame, nothing_before, flush, close)                                         \
+  {(uint32_t)sizeof(sm_media_ops), flags, open, format, frame, nothing_before, flush, close,                           \
+   (uint32_t)sizeof(sm_stream), 0}
 
 /* What the pass knows about its source. Durations with the way they were found. */
 enum { SM_DURATION_UNKNOWN = 1, SM_DURATION_HEADER = 2, SM_DURATION_SCAN = 3 };
