@@ -13,8 +13,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/command.h"
-#include "cli/paths.h"
 #include "cli/screen.h"
+#include "cli/site.h"
 #include "engine/control.h"
 #include "engine/engine.h"
 
@@ -22,8 +22,7 @@ enum { RUN_ATTACH_TRIES = 50, RUN_ATTACH_EVERY_US = 100 * 1000 };
 
 struct run {
   const struct options *options;
-  struct paths paths;
-  struct catalogue *catalogue;
+  struct site site;
   struct pipeline *pipeline;
   struct value *given;
   char *output_folder, *state_folder;
@@ -43,18 +42,11 @@ struct run {
 
 /* ---- words ---------------------------------------------------------------------------------------------------------- */
 
-static int run_given(struct run *run) {
+static enum err run_given(struct run *run, struct error *e) {
   const char *words[256];
   size_t count = options_values(run->options, "param", words, 256);
-  run->given = value_map();
-  for (size_t i = 0; i < count; i++) {
-    const char *equals = strchr(words[i], '=');
-    if (!equals || equals == words[i])
-      return cli_complain(CLI_USAGE, "run: '-p %s' is not of the form -p name=value", words[i]);
-    mem_auto char *name = mem_text_n(words[i], (size_t)(equals - words[i]));
-    value_set_text(run->given, name, equals + 1);
-  }
-  return CLI_DONE;
+  if (count > 256) return error_set(e, ERR_USAGE, "more than 256 parameters are given");
+  return site_texts(words, count, &run->given, e);
 }
 
 /* ./NAME.out, NAME being the input's name without its extension, or the pipeline's. */
@@ -74,35 +66,14 @@ static void run_folders(struct run *run) {
   run->state_folder = state ? fs_absolute(NULL, state) : mem_format("%s/.stagemill", run->output_folder);
 }
 
-static int run_load(struct run *run) {
-  struct error e = {0};
-  if (paths_find(&run->paths, &e)) return cli_error(&e);
-  bool cache = paths_make_cache(&run->paths);
-  struct catalogue_options options = {.runner_path = run->paths.runner,
-                                      .folders = (const char *const *)run->paths.plugin_folders,
-                                      .folder_count = run->paths.plugin_folder_count,
-                                      .cache_path = cache ? run->paths.catalogue_cache : NULL};
-  if (catalogue_open(&run->catalogue, &options, &e)) return cli_error(&e);
-  mem_auto char *path = paths_pipeline(&run->paths, options_operand(run->options, 0));
-  struct report *report = report_new();
-  enum err err = pipeline_load(path, catalogue_stages(run->catalogue), report, &run->pipeline, &e);
-  if (report_count(report)) {
-    buf_auto struct buf text = {0};
-    report_text(report, &text, isatty(STDERR_FILENO));
-    fputs(buf_string(&text), stderr);
-  }
-  bool told = report_errors(report) > 0;
-  report_free(&report);
-  if (err) return told ? CLI_USAGE : cli_error(&e);
-  return CLI_DONE;
-}
-
 static int run_prepare(struct run *run) {
   char identity[65];
   struct error e = {0};
-  int code = run_load(run);
-  if (code == CLI_DONE) code = run_given(run);
-  if (code != CLI_DONE) return code;
+  int code = CLI_DONE;
+  if (site_open(&run->site, false, &e)) return cli_error(&e);
+  run->pipeline = site_pipeline(&run->site, options_operand(run->options, 0), &code);
+  if (!run->pipeline) return code;
+  if (run_given(run, &e)) return cli_error(&e);
   run_folders(run);
   run->submission = (struct submission){.pipeline = run->pipeline, .input = options_operand(run->options, 1),
                                         .given = run->given, .output_folder = run->output_folder,
@@ -202,9 +173,9 @@ static int run_signals(struct run *run) {
 
 static int run_own(struct run *run) {
   struct error e = {0};
-  struct engine_options options = {.state_folder = run->state_folder, .loop = run->loop, .catalogue = run->catalogue,
-                                   .crew = {.runner_path = run->paths.runner,
-                                            .pass_module_path = run->paths.pass_module,
+  struct engine_options options = {.state_folder = run->state_folder, .loop = run->loop, .catalogue = run->site.catalogue,
+                                   .crew = {.runner_path = run->site.paths.runner,
+                                            .pass_module_path = run->site.paths.pass_module,
                                             .attempt_uid = -1, .attempt_gid = -1}};
   if (fs_make_folders(run->output_folder, 0755, &e)) return cli_complain(CLI_USAGE, "%s", e.message);
   enum err err = engine_create(&run->engine, &options, &e);
@@ -290,11 +261,10 @@ static void run_clear(struct run *run) {
   loop_destroy(&run->loop);
   screen_free(&run->screen);
   pipeline_free(&run->pipeline);
-  catalogue_close(&run->catalogue);
   value_free(&run->given);
   free(run->output_folder);
   free(run->state_folder);
-  paths_clear(&run->paths);
+  site_close(&run->site);
 }
 
 static int run_run(const struct options *options) {

@@ -55,18 +55,26 @@ struct pipeline *site_pipeline(struct site *site, const char *word, int *code) {
   return pipeline;
 }
 
-enum err site_params(const struct pipeline *p, const char *const *words, size_t count, struct value **params,
-                     struct error *e) {
-  value_auto struct value *texts = value_map();
+enum err site_texts(const char *const *words, size_t count, struct value **texts, struct error *e) {
+  value_auto struct value *map = value_map();
   for (size_t i = 0; i < count; i++) {
     const char *equals = strchr(words[i], '=');
     if (!equals || equals == words[i])
       return error_set(e, ERR_USAGE, "-p %s is no NAME=VALUE: write for example -p publish_to=/srv/out", words[i]);
     mem_auto char *name = mem_text_n(words[i], (size_t)(equals - words[i]));
-    if (value_get(texts, name))
+    if (value_get(map, name))
       return error_set(e, ERR_USAGE, "-p %s is given twice: write it once", name);
-    value_set_text(texts, name, equals + 1);
+    value_set_text(map, name, equals + 1);
   }
+  *texts = map;
+  map = NULL;
+  return ERR_OK;
+}
+
+enum err site_params(const struct pipeline *p, const char *const *words, size_t count, struct value **params,
+                     struct error *e) {
+  value_auto struct value *texts = NULL;
+  enum err err = site_texts(words, count, &texts, e);
   mem_auto char *here = getcwd(NULL, 0);
-  return pipeline_params(p, texts, here ? here : ".", params, e);
+  return err ? err : pipeline_params(p, texts, here ? here : ".", params, e);
 }

@@ -20,6 +20,8 @@ enum err site_load(struct site *site, const char *word, struct report *report, s
                    struct error *e);
 /* The same for commands that need the pipeline and nothing else: problems go to stderr. NULL: *code says how to end. */
 struct pipeline *site_pipeline(struct site *site, const char *word, int *code);
+/* -p name=value words to a map of text. */
+enum err site_texts(const char *const *words, size_t count, struct value **texts, struct error *e);
 /* -p name=value words to the typed parameters of the pipeline. Paths are relative to the working directory. */
 enum err site_params(const struct pipeline *p, const char *const *words, size_t count, struct value **params,
                      struct error *e);
