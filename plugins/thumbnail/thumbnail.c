@@ -259,8 +259,8 @@ static sm_status thumbnail_open(sm_task *task, sm_stream *in, uint32_t in_count,
   return SM_OK;
 }
 
-static const sm_media_ops ops = {sizeof(sm_media_ops), 0, thumbnail_open, NULL, thumbnail_frame,
-                                 thumbnail_nothing_before, thumbnail_flush, thumbnail_close};
+static const sm_media_ops ops = SM_MEDIA_OPS(0, thumbnail_open, NULL, thumbnail_frame, thumbnail_nothing_before,
+                                             thumbnail_flush, thumbnail_close);
 
 static const sm_stage stages[] = {
   SM_MEDIA_STAGE("thumbnail", "pictures out of a video", SM_KIND_SINK, params, inputs, outputs, results, &ops, NULL),
