@@ -124,6 +124,7 @@ void keeper_run(const struct keeper_place *place, struct control *start, const s
   /* Without a namespace a keeper that is simply killed would leave grandchildren: it gets the chance to sweep. */
   limits_die_with_parent(place->own_pids ? SIGKILL : KEEPER_KILL, 0);
   if (zygote_is_dead(place)) _exit(1);
+  setsid(); /* whoever kills the zygote's group gives us the time to sweep */
   if (!place->own_pids) prctl(PR_SET_CHILD_SUBREAPER, 1);
   prctl(PR_SET_DUMPABLE, 0); /* the attempt runs as the same user: it must not read or trace its keeper */
   pid_t self = getpid();

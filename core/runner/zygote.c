@@ -79,7 +79,7 @@ static bool load(struct zygote *z, const struct value *body) {
   const struct value *paths = value_get(body, "plugins");
   for (size_t i = 0; paths && i < paths->count; i++)
     if (paths->items[i]->type == VALUE_TEXT && !load_one(z, paths->items[i]->text)) return false;
-  say(z, CONTROL_READY, value_map());
+  if (value_get_bool(body, "last", false)) say(z, CONTROL_READY, value_map());
   return true;
 }
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stagemill/abi.h>
+#include <stagemill/stage.h>
 
 #include "base/mem.h"
 #include "host/parts.h"

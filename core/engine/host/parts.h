@@ -50,6 +50,7 @@ enum err zygote_want(struct zygote *z, struct error *e);
 void zygote_end(struct zygote *z);
 /* Sends START for what waits for it. */
 void zygote_pump(struct zygote *z);
+void zygote_pump_soon(struct zygote *z); /* at the loop's next turn */
 
 /* ---- cgroups ---- */
 

@@ -104,8 +104,18 @@ static void restart(struct zygote *z) {
   refuse_queued(z, &e);
 }
 
+static void hear(struct zygote *z, struct control *c);
+
+/* What it and its keepers said before: a pidfd in there is how the end of an attempt is seen. */
+static void hear_rest(struct zygote *z) {
+  struct control c = {0};
+  while (control_receive(z->control, &c, NULL) == ERR_OK) hear(z, &c);
+  control_clear(&c);
+}
+
 static void on_death(struct zygote *z) {
   if (z->pid <= 0) return;
+  hear_rest(z);
   if (!z->ready) {
     z->crew->failures++;
     if (z->loading) {
@@ -201,10 +211,10 @@ static void on_said(void *context, int fd, uint32_t events) {
 
 static enum err spawn(struct zygote *z, struct error *e) {
   int pair[2] = {-1, -1}, pipe_ends[2] = {-1, -1};
-  char engine[16];
+  char mode[] = "--zygote", control[] = "3", engine[16];
   enum err err = ERR_OK;
   snprintf(engine, sizeof(engine), "%d", (int)getpid());
-  char *argv[] = {z->crew->runner_path, "--zygote", "3", engine, NULL};
+  char *argv[] = {z->crew->runner_path, mode, control, engine, NULL};
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 || pipe2(pipe_ends, O_CLOEXEC) != 0)
     err = error_errno(e, errno, "cannot make the sockets of a zygote");
   else err = spawn_runner(argv, pipe_ends[1], &pair[1], 1, &z->pid, &z->pidfd, e);
@@ -240,6 +250,10 @@ static void on_retry(void *context) {
   struct zygote *z = context;
   z->retry = NULL;
   zygote_pump(z);
+}
+
+void zygote_pump_soon(struct zygote *z) {
+  if (!z->retry) z->retry = loop_after(z->crew->loop, 0, on_retry, z);
 }
 
 void zygote_pump(struct zygote *z) {

@@ -2,7 +2,7 @@
  * descriptors beside it (SCM_RIGHTS). The keepers of single attempts answer over the same socket.
  *
  *   engine -> zygote                                 zygote or keeper -> engine
- *   LOAD   {plugins: [path], pass: path}             LOADING {path}   before each dlopen: who killed the zygote, if it dies
+ *   LOAD   {plugins: [path], pass, last}             LOADING {path}   before each dlopen: who killed the zygote, if it dies
  *                                                    LOADED {path, ok, error}
  *                                                    READY  {}
  *   START  {serial, slots, fresh, uid, gid, ...}     STARTED {serial} + pidfds of the attempt and of its keeper
