@@ -185,7 +185,7 @@ static sm_status host_checkpoint(sm_task *task, const char *key, const char *val
       h->checkpoints[i].value.text = strdup(value);
       return SM_OK;
     }
-  h->checkpoints[h->checkpoint_count++] = (struct harness_row){strdup(key), {.kind = SM_IS_TEXT, .text = strdup(value)}};
+  h->checkpoints[h->checkpoint_count++] = (struct harness_row){.path = strdup(key), .value = {.kind = SM_IS_TEXT, .text = strdup(value)}};
   return SM_OK;
 }
 
@@ -253,7 +253,7 @@ void harness_destroy(struct harness **handle) {
   struct harness *h = *handle;
   if (!h) return;
   harness_media_release(h);
-  for (size_t i = 0; i < h->row_count; i++) free(h->rows[i].path), free((char *)h->rows[i].value.text);
+  for (size_t i = 0; i < h->row_count; i++) free(h->rows[i].path), free(h->rows[i].text);
   for (size_t i = 0; i < h->input_count; i++) free(h->inputs[i].port), free(h->inputs[i].path), free(h->inputs[i].type);
   for (size_t i = 0; i < h->checkpoint_count; i++)
     free(h->checkpoints[i].path), free((char *)h->checkpoints[i].value.text);

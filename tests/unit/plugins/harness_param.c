@@ -92,7 +92,8 @@ static void store(struct harness *h, const char *path, const sm_param *row, cons
   struct harness_row *slot = &h->rows[h->row_count++];
   assert_true(h->row_count < HARNESS_ROWS);
   slot->path = strdup(path);
-  slot->value = typed(row, strdup(text));
+  slot->text = strdup(text);
+  slot->value = typed(row, slot->text);
 }
 
 /* Direct children of "path.": how many list items or record keys there are. */

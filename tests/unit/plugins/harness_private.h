@@ -7,6 +7,7 @@ enum { HARNESS_ROWS = 256, HARNESS_OUTPUTS = 4096, HARNESS_FRAMES = 512 };
 struct harness_row {
   char *path;
   sm_value value;
+  char *text; /* as written; value.text may point to it */
 };
 struct harness_artifact {
   char *port, *path, *type;
