@@ -27,7 +27,7 @@ const char *command_nearest(const char *name) {
 }
 
 static void option_help(const struct option_row *row, struct buf *out) {
-  char left[64], dashed[64];
+  char left[80], dashed[64];
   snprintf(dashed, sizeof dashed, "--%s%s%s", row->name, row->value ? " " : "", row->value ? row->value : "");
   if (row->letter)
     snprintf(left, sizeof left, "-%c, %s", row->letter, dashed);
