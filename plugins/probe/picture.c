@@ -1,6 +1,7 @@
 #include "picture.h"
 
 #include <math.h>
+#include <string.h>
 
 #include <libavutil/display.h>
 
@@ -8,10 +9,12 @@ static void read_matrix(const AVStream *stream, struct picture *p) {
   size_t size = 0;
   const uint8_t *data = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
   if (!data || size < 9 * sizeof(int32_t)) return;
-  const int32_t *m = (const int32_t *)data;
+  int32_t m[9];
+  memcpy(m, data, sizeof m);
+  p->mirrored = (double)m[0] * m[4] - (double)m[1] * m[3] < 0;
+  if (p->mirrored) m[0] = -m[0], m[1] = -m[1]; /* mirrored left to right first, then turned */
   double turn = av_display_rotation_get(m); /* counter-clockwise, NaN for a singular matrix */
   if (isnan(turn)) return;
-  p->mirrored = (double)m[0] * m[4] - (double)m[1] * m[3] < 0;
   p->angle = fmod(360 - turn, 360);
   p->rotation = (int)lround(p->angle / 90) * 90 % 360;
 }
@@ -21,11 +24,14 @@ void picture_of(AVFormatContext *format, AVStream *stream, struct picture *p) {
   *p = (struct picture){.sample_aspect = av_guess_sample_aspect_ratio(format, stream, NULL)};
   if (p->sample_aspect.num <= 0 || p->sample_aspect.den <= 0) p->sample_aspect = (AVRational){1, 1};
   read_matrix(stream, p);
-  double width = c->width * av_q2d(p->sample_aspect);
-  int wide = width < 1e9 ? (int)lround(width) : c->width;
+  /* Pixels are stretched, never squeezed: wide ones widen the picture, tall ones heighten it. */
+  double aspect = av_q2d(p->sample_aspect), stretch = aspect > 1 ? aspect : 1 / aspect;
+  int wide = c->width, high = c->height;
+  if (stretch < 100 && aspect > 1) wide = (int)lround(wide * stretch);
+  else if (stretch < 100) high = (int)lround(high * stretch);
   bool turned = p->rotation % 180 != 0;
-  p->width = turned ? c->height : wide;
-  p->height = turned ? wide : c->height;
+  p->width = turned ? high : wide;
+  p->height = turned ? wide : high;
 }
 
 const char *picture_field_order(const AVStream *stream) {

@@ -7,7 +7,7 @@
 struct picture {
   int rotation;  /* clockwise quarter turns a player makes, in degrees: 0, 90, 180, 270 */
   double angle;  /* the matrix's own, clockwise, when it is no quarter turn */
-  bool mirrored;
+  bool mirrored;            /* left to right, before turning */
   AVRational sample_aspect; /* 1:1 when unknown */
   int width, height;        /* shown: square pixels, turned */
 };
