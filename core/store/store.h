@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 enum { STORE_VALUE_MAX = 16 * 1024, STORE_ID_MAX = 64 };
@@ -97,6 +98,7 @@ struct stage_record {
 enum attempt_state { ATTEMPT_LIVE = 1, ATTEMPT_OVER };
 
 struct attempt_record {
+  char *job; /* filled by reads, ignored by writes */
   uint64_t fence;
   char *stages;   /* ids, comma-separated */
   enum attempt_state state;
@@ -144,15 +146,18 @@ struct store_options {
   bool read_only;      /* for a look without ownership is not possible: only the owner opens LMDB */
   void (*notify)(void *context); /* called on the writer's thread when completions wait for store_dispatch */
   void *context;
+  const struct clock *clock; /* NULL: the system's; stamps jobs and events */
 };
 /* Takes the exclusive lock on owner.lock for life and writes the pid into it (for messages only). ERR_BUSY: owned, the message names the
  * pid. ERR_VERSION: written by a newer version; the message says the cure. Older schemas are backed up beside it, then migrated. */
 enum err store_open(struct store **store, const struct store_options *options, struct error *e);
 /* Commits what is queued, runs no further completions, releases the lock. */
 void store_close(struct store **store);
-/* Runs completions of committed transactions; call when notify was called. Returns how many ran. */
+/* Runs completions of committed transactions; call when notify was called. Returns how many ran. [one-thread: the one
+ * that completions belong to; a completion may call it again] */
 size_t store_dispatch(struct store *store);
-/* Blocks until everything queued before the call is committed and its completions were dispatched (by this call). */
+/* Blocks until everything queued before the call is committed and its completions were dispatched (by this call).
+ * [the thread of store_dispatch] Answers the first ERR_IO, ERR_NO_SPACE or ERR_CORRUPT among them. */
 enum err store_flush(struct store *store, struct error *e);
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
@@ -173,7 +178,8 @@ struct event_draft {
 };
 
 /* Stores job (id, created_us, round, last_seq are assigned unless id is given) with its stages, all WAITING, and its events. If a
- * job with this identity exists that is not failed or cancelled: answers it instead (existed). done may be NULL. */
+ * job with this identity exists that is not failed or cancelled: answers it instead (existed). done may be NULL.
+ * ERR_CONFLICT when a given id is taken. Names (identity, pipeline, owner, asset, batch) have at most 255 bytes. */
 void store_submit(struct store *store, const struct job_record *job, const char *const *stages, size_t stage_count,
                   const struct event_draft *events, size_t event_count, store_done *done, void *context);
 
@@ -212,12 +218,14 @@ void store_change(struct store *store, const struct change *change, store_done *
  * cancel_requested. change->fence must be 0, change->attempt is required. */
 void store_begin_attempt(struct store *store, const struct change *change, store_done *done, void *context);
 
-/* Persists the intent to cancel (cancel_requested) with events. ERR_CONFLICT when already terminal: message says so. */
+/* Persists the intent to cancel (cancel_requested) with events. ERR_CONFLICT when already terminal: message says so. Asking
+ * again changes nothing and stores no events (existed). */
 void store_request_cancel(struct store *store, const char *job, const struct event_draft *events, size_t event_count,
                           store_done *done, void *context);
 
 /* failed or cancelled -> queued, round + 1, pct 0, cancel_requested cleared, error and result cleared; stages in
- * `keep` stay as they are, every other becomes WAITING with attempts 0. ERR_CONFLICT when not terminal or completed. */
+ * `keep` stay as they are, every other becomes WAITING with attempts 0. ERR_CONFLICT when not terminal or completed, or
+ * when another job of the same identity is live or completed. */
 void store_reopen(struct store *store, const char *job, const char *const *keep, size_t keep_count,
                   const struct event_draft *events, size_t event_count, store_done *done, void *context);
 
@@ -269,11 +277,20 @@ struct store_retention {
   int64_t completed_age_us, failed_age_us; /* terminal longer than this: removed; 0: never */
   uint64_t completed_count, failed_count;  /* newest so many stay; 0: all */
 };
-/* Removes what retention says, oldest first, in bounded transactions. */
+/* Removes what retention says, oldest first, in bounded transactions. Cancelled jobs can be retried and are kept like
+ * failed ones; counts hold for each status. */
 enum err store_prune(struct store *store, const struct store_retention *retention, uint64_t *removed, struct error *e);
 /* Consistent copy of a running store into an empty folder (mdb_env_copy2, compacting). */
 enum err store_backup(struct store *store, const char *folder, struct error *e);
 /* Reads everything, checks invariants (seq contiguous, indices agree, fences below the counter). report gets lines. */
 enum err store_check(struct store *store, void (*report)(void *context, const char *line), void *context, struct error *e);
-/* Every record as one JSON object a line. */
+/* Every record as one JSON object a line. Consistent job by job; export a backup where all of it must be one moment's. */
 enum err store_export(struct store *store, int fd, struct error *e);
+
+/* What the writer has done since opening: verbs per transaction is what group commit brings. */
+struct store_stats {
+  uint64_t transactions; /* committed, each with one sync */
+  uint64_t verbs;        /* answered, failed ones too */
+  uint64_t largest;      /* most verbs in one transaction */
+};
+void store_statistics(struct store *store, struct store_stats *stats);
