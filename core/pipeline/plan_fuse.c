@@ -164,8 +164,8 @@ static enum cut_reason roots_cut(const struct fuse *f, const struct root *a, con
 
 /* Why a stage has to wait for another media stage of its source: shown as a cut. */
 static enum cut_reason link_cut(unsigned links) {
-  if (links & LINK_END) return CUT_END_RESULT;
   if (links & LINK_STATUS) return CUT_CONDITION;
+  if (links & LINK_END) return CUT_END_RESULT;
   return CUT_NEEDS;
 }
 

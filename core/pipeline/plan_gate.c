@@ -2,8 +2,9 @@
  *
  *   1. it waits until everything in after[] is over; a stage of the same pass only has to be in that pass (frames), or
  *      to have opened the source (`open` results);
- *   2. a stage it waits for failed, was cancelled, or was skipped because of a failure: skipped, unless `always`,
- *      `on-failure`, or an `if` that asks always(), failure() or cancelled();
+ *   2. the job is being cancelled: skipped, unless `always`; a stage it waits for failed, was cancelled, or was skipped
+ *      because of a failure: skipped, unless `always`, `on-failure`; an `if` that asks always(), failure() or cancelled()
+ *      decides alone in both cases;
  *   3. an input of which nothing is left (producers skipped, or failed softly): skipped, unless the port is optional;
  *      a `needs` without data that was skipped: skipped;
  *   4. `if` is false: skipped.
@@ -249,7 +250,8 @@ static bool gate_needs(const struct graph *g, size_t stage, struct gate *gate) {
 
 /* ---- all together ---------------------------------------------------------------------------------------------------- */
 
-/* While a job is being cancelled only `always` stages may start, and those whose `if` asks for it: they decide. */
+/* While a job is being cancelled only `always` stages may start, and those whose `if` asks for it: they decide. Asked
+ * after the waiting: an `always` stage must not start while what its predecessors waited for is still ending. */
 static bool gate_cancelled(const struct graph *g, size_t stage, struct gate *gate) {
   if (!g->state->cancelled || g->p->stages[stage].when == RUN_ALWAYS || decides_alone(g, stage)) return true;
   gate_set(gate, GATE_SKIP, mem_text("the job was cancelled"));
@@ -258,7 +260,7 @@ static bool gate_cancelled(const struct graph *g, size_t stage, struct gate *gat
 
 void gate_decide(const struct graph *g, size_t stage, struct gate *gate) {
   *gate = (struct gate){.answer = GATE_GO, .waits_for = SIZE_MAX};
-  bool may = gate_cancelled(g, stage, gate) && gate_waits(g, stage, gate) && gate_when(g, stage, gate) &&
+  bool may = gate_waits(g, stage, gate) && gate_cancelled(g, stage, gate) && gate_when(g, stage, gate) &&
              gate_inputs(g, stage, gate) && gate_frames(g, stage, gate) && gate_needs(g, stage, gate) &&
              gate_if(g, stage, gate);
   if (may && gate->late_on) gate->answer = GATE_LATE;
