@@ -38,17 +38,33 @@ static enum spacing judge(const int64_t *times, int count, AVRational base) {
   return uneven * 100 > n ? SPACING_UNEVEN : SPACING_EVEN;
 }
 
-static void spacing_measure(struct source *s, int video, AVPacket *packet, struct timing *timing) {
-  int64_t times[STEPS_MAX], bytes = 0;
-  int count = 0, rc = 0;
-  source_allow(s, SPACING_LIMIT_US);
-  while (count < STEPS_MAX && bytes < BYTES_MAX && (rc = av_read_frame(s->format, packet)) >= 0) {
-    int64_t at = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
-    if (packet->stream_index == video && at != AV_NOPTS_VALUE) times[count++] = at;
+struct times {
+  int64_t shown[STEPS_MAX], decoded[STEPS_MAX];
+  int count, shown_count, decoded_count;
+};
+
+static int read_times(struct source *s, int video, AVPacket *packet, struct times *t) {
+  int64_t bytes = 0;
+  int rc = 0;
+  while (t->count < STEPS_MAX && bytes < BYTES_MAX && (rc = av_read_frame(s->format, packet)) >= 0) {
+    bool ours = packet->stream_index == video;
+    if (ours && packet->pts != AV_NOPTS_VALUE) t->shown[t->shown_count++] = packet->pts;
+    if (ours && packet->dts != AV_NOPTS_VALUE) t->decoded[t->decoded_count++] = packet->dts;
+    t->count += ours;
     bytes += packet->size;
     av_packet_unref(packet);
   }
-  timing->packets = count;
+  return rc;
+}
+
+static void spacing_measure(struct source *s, int video, AVPacket *packet, struct timing *timing) {
+  struct times t = {.count = 0};
+  source_allow(s, SPACING_LIMIT_US);
+  int rc = read_times(s, video, packet, &t);
+  bool all_shown = t.shown_count == t.count; /* MPEG program streams leave out some: then decoding times tell */
+  int64_t *times = all_shown ? t.shown : t.decoded;
+  int count = all_shown ? t.shown_count : t.decoded_count;
+  timing->packets = t.count;
   qsort(times, (size_t)count, sizeof *times, by_value);
   if (rc >= 0 && count > 2 * TAIL) count -= TAIL; /* stopped in mid-stream: the last ones may still miss neighbours */
   timing->spacing = judge(times, count, s->format->streams[video]->time_base);
