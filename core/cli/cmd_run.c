@@ -15,7 +15,7 @@
 #include "cli/command.h"
 #include "cli/screen.h"
 #include "cli/site.h"
-#include "engine/control.h"
+#include "engine/door.h"
 #include "engine/engine.h"
 
 enum { RUN_ATTACH_TRIES = 50, RUN_ATTACH_EVERY_US = 100 * 1000 };
@@ -30,7 +30,7 @@ struct run {
   struct screen *screen;
   struct loop *loop;
   struct engine *engine;
-  struct control *control;
+  struct door *door;
   struct listener *listener;
   struct loop_watch *signals;
   int signal_fd;
@@ -184,7 +184,7 @@ static int run_own(struct run *run) {
     return CLI_DONE;
   }
   if (err) return cli_complain(CLI_FAILED, "%s", e.message);
-  if (control_open(&run->control, run->engine, run->loop, run->state_folder, &e)) return cli_error(&e);
+  if (door_open(&run->door, run->engine, run->loop, run->state_folder, &e)) return cli_error(&e);
   run->listener = engine_listen(run->engine, run_heard, run);
   run->signals = loop_watch(run->loop, run->signal_fd, EPOLLIN, run_signalled, run);
   run->code = -1;
@@ -205,7 +205,7 @@ static int run_follow_events(struct run *run, int fd, struct buf *rest) {
     value_auto struct value *event = NULL;
     struct error e;
     struct signalfd_siginfo info;
-    enum err err = control_receive(fd, rest, 200, &event, &e);
+    enum err err = door_receive(fd, rest, 200, &event, &e);
     if (read(run->signal_fd, &info, sizeof info) == sizeof info) {
       screen_say(run->screen, "detached; the job goes on");
       return CLI_INTERRUPTED;
@@ -229,7 +229,7 @@ static int run_follow(struct run *run, int fd) {
   if (submission_identity(&run->submission, identity, &e)) return cli_complain(CLI_USAGE, "%s", e.message);
   value_set_text(request, "op", "run");
   value_set_text(request, "identity", identity);
-  if (control_send(fd, request, &e) || control_receive(fd, &rest, 5000, &answer, &e)) return -1;
+  if (door_send(fd, request, &e) || door_receive(fd, &rest, 5000, &answer, &e)) return -1;
   if (!value_get_bool(answer, "ok", false))
     return cli_complain(CLI_USAGE, "%s: %s", run->state_folder, value_get_text(answer, "message", "refused"));
   screen_say(run->screen, "following job %s, which process %lld runs", value_get_text(answer, "jobId", ""),
@@ -243,7 +243,7 @@ static int run_either(struct run *run) {
     run->attach = false;
     int code = run_own(run);
     if (!run->attach) return code;
-    fd_auto int fd = control_connect(run->state_folder);
+    fd_auto int fd = door_connect(run->state_folder);
     code = fd < 0 ? -1 : run_follow(run, fd);
     if (code >= 0) return code;
     usleep(RUN_ATTACH_EVERY_US); /* the owner is just starting or just ending */
@@ -254,7 +254,7 @@ static int run_either(struct run *run) {
 
 static void run_clear(struct run *run) {
   if (run->engine) engine_unlisten(run->engine, &run->listener);
-  control_close(&run->control);
+  door_close(&run->door);
   engine_destroy(&run->engine);
   if (run->loop) loop_unwatch(run->loop, &run->signals);
   if (run->signal_fd >= 0) close(run->signal_fd);

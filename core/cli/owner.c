@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/paths.h"
-#include "engine/control.h"
+#include "engine/door.h"
 
 enum { OWNER_TRIES = 30, OWNER_EVERY_US = 100 * 1000, OWNER_TIMEOUT_MS = 15000 };
 
@@ -47,8 +47,8 @@ char *owner_folder(const struct options *options, struct error *e) {
 
 static enum err ask_socket(int fd, const struct value *request, struct value **answer, struct error *e) {
   buf_auto struct buf rest = {0};
-  if (control_send(fd, request, e)) return e->code;
-  return control_receive(fd, &rest, OWNER_TIMEOUT_MS, answer, e);
+  if (door_send(fd, request, e)) return e->code;
+  return door_receive(fd, &rest, OWNER_TIMEOUT_MS, answer, e);
 }
 
 struct asked {
@@ -69,7 +69,7 @@ static enum err ask_as_owner(const char *folder, const struct value *request, st
   struct engine_options options = {.state_folder = folder, .loop = asked.loop};
   enum err err = engine_create(&engine, &options, e);
   if (!err) {
-    control_answer(engine, request, ask_answered, &asked);
+    door_answer(engine, request, ask_answered, &asked);
     if (!asked.answer) loop_run(asked.loop);
     *answer = asked.answer;
   }
@@ -81,7 +81,7 @@ static enum err ask_as_owner(const char *folder, const struct value *request, st
 enum err owner_ask(const char *folder, const struct value *request, struct value **answer, struct error *e) {
   enum err err = ERR_OK;
   for (int tries = 0; tries < OWNER_TRIES; tries++) {
-    fd_auto int fd = control_connect(folder);
+    fd_auto int fd = door_connect(folder);
     err = fd >= 0 ? ask_socket(fd, request, answer, e) : ask_as_owner(folder, request, answer, e);
     if (err != ERR_BUSY && err != ERR_LOST) return err;
     usleep(OWNER_EVERY_US); /* an owner is just starting or just ending */

@@ -7,7 +7,7 @@
 /* The state folder that --state or -o names; else the user's state home, else /var/lib/stagemill, whichever exists first.
  * malloc'ed; NULL with e set when there is none. */
 char *owner_folder(const struct options *options, struct error *e);
-/* Sends one request of control.h and waits for its answer (owned). ERR_... only when nobody could be asked; a refusal is
+/* Sends one request of door.h and waits for its answer (owned). ERR_... only when nobody could be asked; a refusal is
  * an answer with ok false. */
 enum err owner_ask(const char *state_folder, const struct value *request, struct value **answer, struct error *e);
 /* Both, plus the complaint: the answer (owned) or NULL with *code set. */

@@ -159,7 +159,7 @@ void engine_wake_all(struct engine *engine) {
 enum err engine_resume(struct engine *engine, const char *id, struct error *e) {
   if (id) {
     struct job *job;
-    if (job_load(engine, id, &job, e)) return e->code;
+    if (job_open(engine, id, &job, e)) return e->code;
     job_recover(job);
     job_wake(job);
     return ERR_OK;
@@ -254,7 +254,7 @@ static void engine_cancel_stored(void *context, const struct commit *commit) {
   e.code = commit->status;
   if (!e.code && !asking->engine->crew) {
     engine_cancel_at_rest(asking->engine, asking->job);
-  } else if (!e.code && !job_load(asking->engine, asking->job, &job, &e)) {
+  } else if (!e.code && !job_open(asking->engine, asking->job, &job, &e)) {
     job->record.cancel_requested = true;
     for (struct trial *trial = job->trials; trial; trial = trial->next)
       if (trial->attempt) attempt_cancel(trial->attempt, false);

@@ -164,7 +164,7 @@ static enum err job_load_group(struct job *job, struct error *e) {
   return err;
 }
 
-enum err job_load(struct engine *engine, const char *id, struct job **job, struct error *e) {
+enum err job_open(struct engine *engine, const char *id, struct job **job, struct error *e) {
   *job = job_find(engine, id);
   if (*job && !(*job)->doomed) return ERR_OK;
   struct job *fresh = mem_alloc(sizeof *fresh);

@@ -109,7 +109,7 @@ struct trial {
 
 /* job.c */
 struct job *job_find(struct engine *engine, const char *id);
-enum err job_load(struct engine *engine, const char *id, struct job **job, struct error *e);
+enum err job_open(struct engine *engine, const char *id, struct job **job, struct error *e);
 void job_drop(struct job *job); /* unlinks and frees, now or when the last commit and attempt are through */
 bool job_idle(const struct job *job);
 struct plan_state job_plan_state(const struct job *job, struct step *steps); /* steps: room for stage_count */
