@@ -218,7 +218,7 @@ enum err expr_eval(const struct expr *expr, const struct scope *scope, struct va
   enum err err = eval(expr->root, scope, v, e);
   if (err) {
     value_free(v);
-    error_prefix(e, "${{ %.150s }}: ", expr->text);
+    error_prefix(e, "${{ %.150s }}", expr->text);
   }
   return err;
 }

@@ -326,7 +326,7 @@ static void the_end_is_told(void **unused) {
       {"cancelled wins over failed", two, NULL, "a=failed b=cancelled !", "end cancelled"},
       {"an expression that cannot be evaluated fails its stage",
        "{ id: a, uses: look }\n{ id: b, uses: tell, if: 1 / length(params.to) > 1 }", NULL, "a=finished",
-       "bad b: stage `b`, if: division by zero"},
+       "bad b: stage `b`, if: ${{ 1 / length(params.to) > 1 }}: division by zero"},
   };
   RUN(rows, world_plan);
 }
