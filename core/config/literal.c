@@ -213,7 +213,7 @@ static bool in_range(const struct rule *rule, const struct value *v) {
   if (!number_of(v, &x)) return true;
   const uint32_t numeric = SM_TAKES_INT | SM_TAKES_NUMBER | SM_TAKES_DURATION | SM_TAKES_SIZE | SM_TAKES_BITRATE;
   bool alone = !(rule->takes & numeric);
-  if (v->type == VALUE_PERCENT && (min >= max || !alone)) min = 0, max = 100;
+  if (v->type == VALUE_PERCENT && (min >= max || !alone)) min = rule->min < 0 && min < max ? -100 : 0, max = 100;
   if (min < max) return x >= min && x <= max;
   bool may_be_negative = v->type == VALUE_INT || v->type == VALUE_NUMBER || (rule->flags & RULE_SIGNED);
   return may_be_negative || x >= 0;
@@ -234,7 +234,7 @@ static void say_out_of_range(const struct rule *rule, const char *text, const st
     buf_format(why, "`%.100s` is out of range: it has to be from %.15g to %.15g%s%s", text, rule->min, rule->max,
                *unit && *unit != '%' ? " " : "", unit);
   } else if (v->type == VALUE_PERCENT) {
-    buf_format(why, "`%.100s` is out of range: it has to be from 0%% to 100%%", text);
+    buf_format(why, "`%.100s` is out of range: it has to be from %s to 100%%", text, rule->min < 0 && rule->min < rule->max ? "-100%" : "0%");
   } else {
     buf_format(why, "`%.100s` is negative: it has to be 0 or more", text);
   }

@@ -54,7 +54,7 @@ void report_clean(char *text) {
   while (*text) {
     size_t n = utf8_length(text);
     unsigned char c = (unsigned char)*text;
-    bool control = (c < 0x20 && c != '\t') || c == 0x7f || (c == 0xc2 && (unsigned char)text[1] < 0xa0);
+    bool control = (c < 0x20 && c != '\t' && c != '\n') || c == 0x7f || (c == 0xc2 && (unsigned char)text[1] < 0xa0);
     if (n == 0 || control) {
       *out++ = '?';
       text += n ? n : 1;
@@ -73,11 +73,19 @@ static char *clean_copy(const char *text) {
   return copy;
 }
 
+/* A sentence is one line; only hints have several. */
+static char *clean_line(const char *text) {
+  char *copy = clean_copy(text);
+  for (char *s = copy; s && *s; s++)
+    if (*s == '\n') *s = '?';
+  return copy;
+}
+
 /* Keeps a window of the line around the column, so that the caret of a long line still has something above it. */
 static char *clip_source(const char *source, size_t column, size_t *first) {
   *first = 1;
   if (!source) return NULL;
-  char *copy = clean_copy(source);
+  char *copy = clean_line(source);
   size_t skip = column > SOURCE_MAX - 40 ? column - 100 : 0;
   char *start = copy;
   for (; skip > 0 && *start; skip--, ++*first) start += utf8_length(start);
@@ -129,8 +137,8 @@ void report_add(struct report *report, enum problem_level level, const char *fil
   vsnprintf(message, sizeof message, format, list);
   va_end(list);
   struct problem p = {.level = level, .line = line, .column = column, .length = length ? length : 1};
-  p.file = clean_copy(file);
-  p.message = clean_copy(message);
+  p.file = clean_line(file);
+  p.message = clean_line(message);
   p.hint = clean_copy(hint && *hint ? hint : NULL);
   if (p.hint && strlen(p.hint) > MESSAGE_MAX) p.hint[MESSAGE_MAX] = 0;
   p.source = clip_source(source, column, &p.source_column);

@@ -31,5 +31,5 @@ void report_text(const struct report *report, struct buf *out, bool color);
 void report_json(const struct report *report, struct buf *out); /* array of objects */
 /* The candidate nearest to word (edit distance, at most a third of its length), or NULL. */
 const char *report_nearest(const char *word, const char *const *candidates, size_t count);
-/* Text that is safe to print: control characters and bytes that are not UTF-8 become '?'. Tabs stay. */
+/* Text that is safe to print: control characters and bytes that are not UTF-8 become '?'. Tabs and line feeds stay. */
 void report_clean(char *text);

@@ -67,12 +67,22 @@ static bool near_elsewhere(const struct schema *s, const char *key, struct buf *
   return false;
 }
 
+static const char *synonym(const struct schema *s, const char *key) {
+  size_t n = strlen(key);
+  struct rule row;
+  for (const char *const *pair = s->synonyms; pair && *pair; pair++)
+    if (strncmp(*pair, key, n) == 0 && (*pair)[n] == '=' && row_find(s->rules, s->params, s->param_count, *pair + n + 1, &row))
+      return *pair + n + 1;
+  return NULL;
+}
+
 static void unknown_key(const struct schema *s, const struct node *key, struct report *report) {
   const char *keys[KEYS_MAX];
   size_t count = row_keys(s->rules, s->params, s->param_count, keys);
   buf_auto struct buf hint = {0};
   const struct schema_place *place = place_with(s, key->text);
-  const char *near = report_nearest(key->text, keys, count);
+  const char *near = synonym(s, key->text);
+  if (!near) near = report_nearest(key->text, keys, count);
   if (place) buf_format(&hint, "`%s` belongs %s", key->text, place->where);
   else if (near) buf_format(&hint, "did you mean `%s`?", near);
   else near_elsewhere(s, key->text, &hint);

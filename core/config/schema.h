@@ -21,6 +21,7 @@ struct schema {
   const struct param_type *params;
   size_t param_count;
   bool expressions; /* every value may hold ${{ }} (stage parameters) */
+  const char *const *synonyms; /* "wrong=right", ends with NULL: words that other tools use for our keys */
   const struct schema_place *places;
   size_t place_count;
   schema_expression *expression; /* NULL: ${{ }} is text like any other */

@@ -163,13 +163,17 @@ static struct node *refuse(struct reader *r, const struct node *at, const char *
 
 static void syntax_problem(struct reader *r) {
   const yaml_parser_t *p = &r->parser;
+  if (p->error == YAML_READER_ERROR) { /* has an offset, no mark */
+    tree_file_byte(r->file, p->problem_offset, r->report, "a control character stands in the text",
+                   "remove it, or write it as an escape in double quotes");
+    return;
+  }
   size_t line = p->problem_mark.line + 1, column = p->problem_mark.column + 1;
   mem_auto char *source = tree_file_line(r->file, line);
   const char *what = p->problem ? p->problem : "unreadable";
   const char *hint = "check indentation, quotes and colons here and on the line before";
   if (source && strchr(source, '\t') && strstr(what, "cannot start any token")) hint = "indent with spaces, not tabs";
   else if (source && strstr(what, "mapping values are not allowed")) hint = "a text with `: ` in it needs quotes";
-  else if (strstr(what, "ontrol characters")) hint = "remove the control character or write it as an escape in double quotes";
   report_add(r->report, PROBLEM_ERROR, r->file->name, line, column, 1, source, hint, "not valid YAML: %s", what);
 }
 

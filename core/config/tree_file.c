@@ -50,8 +50,8 @@ char *tree_file_line(const struct tree_file *file, size_t line) {
   return mem_text_n(start, (size_t)(end - start));
 }
 
-static bool bad_byte(const struct tree_file *file, size_t offset, struct report *report, const char *what,
-                     const char *hint) {
+bool tree_file_byte(const struct tree_file *file, size_t offset, struct report *report, const char *what,
+                    const char *hint) {
   size_t line = 1, column = 1;
   while (line < file->line_count && file->lines[line] <= offset) line++;
   for (size_t i = file->lines[line - 1]; i < offset; column++) i += utf8_length(file->text + i);
@@ -68,8 +68,8 @@ bool tree_file_check(const struct tree *tree, const struct tree_file *file, stru
   }
   for (size_t i = 0; i < file->size;) {
     size_t n = utf8_length(file->text + i);
-    if (!file->text[i]) return bad_byte(file, i, report, "a NUL byte stands in the text", "is this a text file?");
-    if (!n) return bad_byte(file, i, report, "this byte is not UTF-8", "save the file in UTF-8");
+    if (!file->text[i]) return tree_file_byte(file, i, report, "a NUL byte stands in the text", "is this a text file?");
+    if (!n) return tree_file_byte(file, i, report, "this byte is not UTF-8", "save the file in UTF-8");
     i += n;
   }
   return true;

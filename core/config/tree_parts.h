@@ -21,4 +21,7 @@ struct tree_file *tree_file_add(struct tree *tree, const char *text, size_t size
                                 const char *folder);
 /* Size, NUL bytes and UTF-8 of a text, before the YAML reader sees it. False: reported. */
 bool tree_file_check(const struct tree *tree, const struct tree_file *file, struct report *report);
+/* A problem at a byte of the text; answers false. */
+bool tree_file_byte(const struct tree_file *file, size_t offset, struct report *report, const char *what,
+                    const char *hint);
 struct node *tree_node(struct tree *tree, enum node_kind kind, const struct tree_file *file);

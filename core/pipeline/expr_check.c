@@ -72,7 +72,8 @@ static enum err check_negate(const struct check *c, const struct expr_node *node
   enum err err = check(c, node->args[0], result);
   if (err) return err;
   const type_set texts = type_bit(VALUE_TEXT) | type_bit(VALUE_BOOL) | type_bit(VALUE_LIST) | type_bit(VALUE_MAP);
-  if (*result & ~texts) return *result &= ~texts, ERR_OK;
+  bool nothing = *result == type_bit(VALUE_NULL);
+  if (nothing || (*result & ~texts & ~type_bit(VALUE_NULL))) return *result &= ~texts, ERR_OK;
   buf_auto struct buf text = {0};
   type_set_text(*result, &text);
   return problem_set(c->problem, node->offset, node->length, "`-` does not fit before %s", buf_string(&text));

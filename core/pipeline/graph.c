@@ -110,6 +110,8 @@ static void warn_unused_params(struct build *b) {
 void graph_check(struct build *b) {
   check_circles(b);
   check_targets(b);
+  /* What is wrong elsewhere makes these guesses. */
+  if (report_errors(b->report)) return;
   warn_unread(b);
   warn_unused_params(b);
 }

@@ -51,6 +51,12 @@ static bool seen(struct merge *m, const char *path) {
   return false;
 }
 
+/* What follows the path in "cannot open PATH: No such file": the file is named as it is written. */
+static const char *reason(const struct error *e, const char *path) {
+  const char *at = strstr(e->message, path);
+  return at ? at + strlen(path) : "";
+}
+
 static void include_one(struct merge *m, const struct node *node, const char *folder, const struct open_file *open,
                         size_t depth) {
   struct report *report = m->b->report;
@@ -69,7 +75,7 @@ static void include_one(struct merge *m, const struct node *node, const char *fo
   buf_auto struct buf text = {0};
   struct error e = {0};
   if (fs_read_file(path, FILE_BYTES_MAX, &text, &e)) {
-    node_problem(report, PROBLEM_ERROR, node, "paths are relative to the file that writes them", "cannot include `%.200s`: %s", node->text, e.message);
+    node_problem(report, PROBLEM_ERROR, node, "paths are relative to the file that writes them", "cannot include `%.200s`%s", node->text, reason(&e, path));
     return;
   }
   mem_auto char *name = shown_name(node->file->name, node->text);
@@ -131,7 +137,7 @@ static void ignore_expression(void *context, const struct rule *rule, const stru
 
 static void check_keys(struct merge *m, const struct node *map, bool included) {
   struct schema_place places[KEYS_PLACES_MAX];
-  struct schema schema = {.what = "the pipeline", .rules = keys_pipeline, .places = places, .expression = ignore_expression};
+  struct schema schema = {.what = "the pipeline", .rules = keys_pipeline, .places = places, .synonyms = keys_synonyms, .expression = ignore_expression};
   schema.place_count = keys_places(KEYS_TOP, NULL, places);
   if (included) {
     schema.what = "an included file";

@@ -9,10 +9,10 @@ const struct rule keys_pipeline[] = {
     {.key = "name", .takes = TEXT, .flags = SM_REQUIRED, .summary = "short name: letters, digits, `-`, `_` and `.`"},
     {.key = "title", .takes = TEXT, .summary = "what people see"},
     {.key = "description", .takes = TEXT, .summary = "what the pipeline is for"},
-    {.key = "include", .takes = TEXT | RULE_LIST, .summary = "other YAML files whose params, stages and anchors are used here"},
+    {.key = "include", .takes = TEXT, .flags = SM_REPEATED, .summary = "other YAML files whose params, stages and anchors are used here"},
     {.key = "params", .takes = RULE_MAP, .summary = "what a submission can set: a map of names"},
     {.key = "defaults", .takes = RULE_MAP, .summary = "retry, timeout and stall of stages that write none"},
-    {.key = "stages", .takes = RULE_LIST, .summary = "a list of stages: `- id: NAME`"},
+    {.key = "stages", .takes = RULE_LIST, .summary = "a list: `- id: NAME` for each stage, for their order matters"},
     {.key = "result", .takes = RULE_MAP, .summary = "what followers get when the job has completed: a map of expressions"},
     {.key = "timeout", .takes = DURATION, .min = 0.001, .max = 365.0 * DAY, .unit = "s", .summary = "time for the whole job, over all attempts"},
     {.key = "priority", .takes = SM_TAKES_KEYWORD | SM_TAKES_INT, .choices = "high|normal|low", .max = 100, .summary = "high (75), normal (50), low (25) or a number"},
@@ -21,7 +21,7 @@ const struct rule keys_pipeline[] = {
 
 const struct rule keys_include[] = {
     {.key = "stagemill", .takes = SM_TAKES_INT, .summary = "version of this language: 1"},
-    {.key = "include", .takes = TEXT | RULE_LIST, .summary = "further files"},
+    {.key = "include", .takes = TEXT, .flags = SM_REPEATED, .summary = "further files"},
     {.key = "params", .takes = RULE_MAP, .summary = "parameters, added to those of the including file"},
     {.key = "stages", .takes = RULE_LIST, .summary = "stages, before those of the including file"},
     {0}};
@@ -76,6 +76,11 @@ const struct rule keys_stage[] = {
     {.key = "isolate", .takes = SM_TAKES_BOOL, .summary = "true: never shares a pass"},
     {.key = "weight", .takes = SM_TAKES_NUMBER, .min = 0, .max = 1e6, .summary = "its share of the job's percentage"},
     {0}};
+
+const char *const keys_synonyms[] = {"depends=needs", "depends-on=needs", "depends_on=needs", "after=needs", "steps=stages", "jobs=stages",
+                                     "run=uses", "stage=uses", "type=uses", "plugin=uses", "name=title", "when=if", "condition=if",
+                                     "options=with", "args=with", "config=with", "input=inputs", "output=result", "outputs=result",
+                                     "variables=params", "parameters=params", "allow-failure=continue-on-error", NULL};
 
 static const struct {
   enum keys_where where;

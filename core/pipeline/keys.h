@@ -3,6 +3,7 @@
 #pragma once
 #include "config/schema.h"
 
+extern const char *const keys_synonyms[];
 extern const struct rule keys_pipeline[], keys_include[], keys_defaults[], keys_retry[], keys_concurrency[], keys_param[],
     keys_stage[];
 

@@ -222,8 +222,7 @@ static struct value *split(const char *text) {
 }
 
 static void anchor_value(struct value **v, uint32_t takes, const char *folder) {
-  bool pathlike = (takes & (SM_TAKES_FILE | SM_TAKES_TARGET)) && !(takes & SM_TAKES_TEXT);
-  if (!pathlike || !folder) return;
+  if (!takes_path(takes) || !folder) return;
   for (size_t i = 0; (*v)->type == VALUE_LIST && i < (*v)->count; i++) anchor_value(&(*v)->items[i], takes, folder);
   if ((*v)->type != VALUE_TEXT) return;
   mem_auto char *path = path_absolute(folder, (*v)->text);

@@ -18,7 +18,7 @@ static void header_build(struct build *b) {
   const struct node *version = node_get(b->root, "stagemill"), *name = node_get(b->root, "name");
   if (version && version->kind == NODE_SCALAR && strcmp(version->text, "1") != 0)
     node_problem(b->report, PROBLEM_ERROR, version, "write `stagemill: 1`, or use a newer stagemill", "version `%.40s` of the pipeline language is not known here", version->text);
-  if (name && name->kind == NODE_SCALAR && name->size) {
+  if (name && name->kind == NODE_SCALAR && !node_is_empty(name)) {
     const char *s = name->text;
     bool good = isalnum((unsigned char)*s) && name->size <= BUILD_ID_MAX;
     for (; *s; s++) good &= isalnum((unsigned char)*s) || strchr("-_.", *s);
@@ -205,7 +205,7 @@ enum err pipeline_result(const struct pipeline *p, const struct scope *scope, st
     struct value *v = NULL;
     err = template_eval(p->results[i].value, scope, &v, e);
     if (!err) value_map_set(all, p->results[i].key, v);
-    else error_prefix(e, "`%s` of the result: ", p->results[i].key);
+    else error_prefix(e, "`%s` of the result", p->results[i].key);
   }
   if (err) value_free(&all);
   *result = all;

@@ -192,7 +192,9 @@ static bool strip_braces(const struct expression_check *c, const struct node *no
     *end -= 2;
     return true;
   }
-  node_problem(c->b->report, PROBLEM_ERROR, node, "write `if: ${{ a && b }}`", "`if` holds one expression and nothing around it");
+  bool open = strncmp(text + *begin, "${{", 3) == 0 && !strstr(text, "}}");
+  if (open) node_problem(c->b->report, PROBLEM_ERROR, node, NULL, "the `${{` that begins here does not end: `}}` is missing");
+  else node_problem(c->b->report, PROBLEM_ERROR, node, "write `if: ${{ a && b }}`", "`if` holds one expression and nothing around it");
   return false;
 }
 

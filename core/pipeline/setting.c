@@ -7,6 +7,11 @@
 
 /* ---- paths ----------------------------------------------------------------------------------------------------- */
 
+/* "A file or a text" may be a text that only looks like a path; a target is one whatever else it may be. */
+bool takes_path(uint32_t takes) {
+  return (takes & SM_TAKES_TARGET) || ((takes & SM_TAKES_FILE) && !(takes & SM_TAKES_TEXT));
+}
+
 char *path_absolute(const char *folder, const char *path) {
   if (!folder || !*path || *path == '/' || strstr(path, "://")) return mem_text(path);
   size_t size = strlen(path);
@@ -15,7 +20,7 @@ char *path_absolute(const char *folder, const char *path) {
 }
 
 void path_anchor(struct node *node, uint32_t takes) {
-  bool path = (takes & (SM_TAKES_FILE | SM_TAKES_TARGET)) && !(takes & SM_TAKES_TEXT);
+  bool path = takes_path(takes);
   const char *folder = node->file ? node->file->folder : NULL;
   if (!path || !folder || node->kind != NODE_SCALAR || node_is_empty(node)) return;
   if (strncmp(node->text, "${{", 3) == 0 || *node->text == '/' || !*node->text || strstr(node->text, "://")) return;
@@ -103,7 +108,7 @@ static void anchor_all(struct build *b, const struct rule *rule, struct node *no
       if (rule_field_find(rule, node->entries[i].key->text, &field)) anchor_all(b, &field, node->entries[i].value);
   if (node->kind != NODE_SCALAR) return;
   path_anchor(node, rule->takes);
-  if ((rule->takes & SM_TAKES_SECRET) && !node_has_expression(node) && !node_is_empty(node))
+  if ((rule->takes & SM_TAKES_SECRET) && !(rule->takes & SM_TAKES_TEXT) && !node_has_expression(node) && !node_is_empty(node))
     node_problem(b->report, PROBLEM_ERROR, node, "write a reference: ${{ secrets.NAME }}", "`%s` is a secret: its value cannot stand in a file", rule->key);
 }
 

@@ -71,7 +71,7 @@ static void map_assets(const struct settle *s, const struct rule *rule, struct v
   for (size_t i = 0; (*v)->type == VALUE_MAP && i < (*v)->count; i++)
     if (rule_field_find(rule, (*v)->keys[i], &field)) map_assets(s, &field, &(*v)->items[i]);
   if ((*v)->type != VALUE_TEXT) return;
-  if (rule->takes & SM_TAKES_SECRET) (*v)->secret = true;
+  if ((rule->takes & SM_TAKES_SECRET) && !(rule->takes & SM_TAKES_TEXT)) (*v)->secret = true;
   if (!(rule->takes & SM_TAKES_FILE) || !s->asset || !(*v)->text_size) return;
   char *copy = s->asset(s->asset_context, (*v)->text);
   if (!copy) return;
@@ -94,7 +94,7 @@ static enum err settle_setting(const struct settle *s, const struct pipeline_sta
   enum err err = evaluate(s, setting->value, &raw, e);
   *v = NULL;
   if (err) {
-    error_prefix(e, "stage `%s`, `%s` (%s:%zu): ", stage->id, setting->name, setting->at->file, setting->at->line);
+    error_prefix(e, "stage `%s`, `%s` (%s:%zu)", stage->id, setting->name, setting->at->file, setting->at->line);
     return err;
   }
   if (value_is_null(raw)) return ERR_OK; /* as if it were not written */

@@ -81,7 +81,7 @@ static void find_type(struct build *b, struct pipeline_stage *stage, const struc
   const char *names[512];
   size_t n = 0;
   stage->type = stage_set_find(b->set, stage->uses);
-  if (stage->type || !node || node->kind != NODE_SCALAR) return;
+  if (stage->type) return;
   for (; n < stage_set_count(b->set) && n < 512; n++) names[n] = stage_set_at(b->set, n)->name;
   if (n) schema_unknown(b->report, node, names, n, "no plugin brings a stage `%.100s`", stage->uses);
   else node_problem(b->report, PROBLEM_ERROR, node, "`stagemill plugins` lists what was found and why it was refused", "no plugin brings a stage `%.100s`: none is loaded", stage->uses);
@@ -94,11 +94,16 @@ static void ignore_expression(void *context, const struct rule *rule, const stru
 static struct value *check_keys(struct build *b, const struct pipeline_stage *stage, const struct node *node) {
   struct schema_place places[KEYS_PLACES_MAX];
   mem_auto char *what = mem_format("stage `%s`", stage->id);
-  struct schema schema = {.what = *stage->id ? what : "this stage", .rules = keys_stage, .places = places, .expression = ignore_expression};
+  struct schema schema = {.what = *stage->id ? what : "this stage", .rules = keys_stage, .places = places, .synonyms = keys_synonyms, .expression = ignore_expression};
   struct value *v = NULL;
   schema.place_count = keys_places(KEYS_STAGE, stage->type, places);
   schema_check(&schema, node, node, b->report, &v);
   return v;
+}
+
+/* Anything that the table of keys does not report by itself. */
+static bool written(const struct node *n) {
+  return n && n->kind == NODE_SCALAR && !node_is_empty(n) && !node_has_expression(n);
 }
 
 static const char *text_of(const struct node *map, const char *key) {
@@ -113,8 +118,9 @@ static void stage_begin(struct build *b, const struct node *node, const struct p
   stage->id = mem_text(text_of(node, "id"));
   stage->uses = mem_text(text_of(node, "uses"));
   const struct node *id = node_get(node, "id");
-  if (id && id->kind == NODE_SCALAR && id->size) check_id(b, id, index);
-  if (*stage->uses) find_type(b, stage, node_get(node, "uses"));
+  const struct node *uses = node_get(node, "uses");
+  if (written(id)) check_id(b, id, index);
+  if (written(uses)) find_type(b, stage, uses);
   value_auto struct value *v = check_keys(b, stage, node);
   stage->title = mem_text(value_get_text(v, "title", NULL));
   policy_build(b, stage, node, v, defaults);
@@ -149,7 +155,6 @@ static void condition_build(struct build *b, size_t index) {
 static const struct node *stage_list(struct build *b) {
   const struct node *stages = node_get(b->root, "stages");
   if (!stages) node_problem(b->report, PROBLEM_ERROR, b->root, "stages: a list, `- id: NAME` and `uses: STAGE` in each", "the pipeline lacks `stages`");
-  else if (stages->kind == NODE_MAP) node_problem(b->report, PROBLEM_ERROR, stages, "write `- id: NAME` for each: their order matters", "`stages` is a list, not a map");
   else if (stages->kind == NODE_LIST && !stages->count) node_problem(b->report, PROBLEM_ERROR, stages, NULL, "the pipeline has no stages");
   else if (stages->count > BUILD_STAGES_MAX) node_problem(b->report, PROBLEM_ERROR, stages, NULL, "more than %d stages", BUILD_STAGES_MAX);
   else if (stages->kind == NODE_LIST) return stages;
