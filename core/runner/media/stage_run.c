@@ -104,6 +104,9 @@ static void begin_passing(struct stage *stage, sm_status status) {
 
 /* ---- one step ---- */
 
+/* The pass is ending, or its flow is: what follows is nobody's fault here. */
+static bool ending(struct stage *stage) { return pass_stopping(stage->pass) || flow_is_closed(&stage->pass->flow); }
+
 static bool unwanted(struct stage *stage) {
   if (!stage->output_count) return false;
   for (uint32_t i = 0; i < stage->output_count; i++)
@@ -143,6 +146,7 @@ static sm_status flush_guard(struct stage *stage, uint32_t i) {
 static sm_status take_end(struct stage *stage, const struct flow_taken *taken) {
   char text[256];
   uint32_t i = stage->queue_inputs[taken->input];
+  if (taken->failed && ending(stage)) return SM_CANCELLED;
   if (taken->failed) {
     snprintf(text, sizeof text, "stage '%s' lost its frames: the stage that makes them failed", stage->spec->id);
     stage->pass->c->blame(stage->pass->c, stage->index, SM_FAIL, text, NULL);
@@ -180,7 +184,7 @@ static void leave(struct stage *stage) {
 /* false: the stage has ended. */
 static bool go_on(struct stage *stage, sm_status status) {
   if (stage_is_filter(stage) && unwanted(stage) && (status == SM_OK || status == SM_CANCELLED) &&
-      !flow_is_closed(&stage->pass->flow)) {
+      !ending(stage)) {
     finish(stage, SM_DONE);
     return false;
   }
@@ -189,7 +193,7 @@ static bool go_on(struct stage *stage, sm_status status) {
     finish(stage, SM_DONE);
     return false;
   }
-  if (flow_is_closed(&stage->pass->flow)) {
+  if (ending(stage)) {
     leave(stage);
     return false;
   }
