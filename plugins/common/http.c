@@ -90,6 +90,8 @@ bool http_start(struct http_client *client, struct http_exchange *x) {
   return false;
 }
 
+void http_stop(struct http_client *client) { cancel_all(client, false); }
+
 size_t http_running(const struct http_client *client) { return client->running; }
 
 /* Calls done() of everything that has ended; true when anything had. */

@@ -86,6 +86,8 @@ struct http_client *http_open(const struct http_settings *settings); /* NULL: no
 void http_close(struct http_client **client);
 /* False (x->end set, done not called) when it could not be started. */
 bool http_start(struct http_client *client, struct http_exchange *x);
+/* Ends what still runs as cancelled, without calling done; the client stays usable. */
+void http_stop(struct http_client *client);
 size_t http_running(const struct http_client *client);
 /* Moves bytes for at most `ms`, returning sooner when something ended; done() of what ended is called from here.
  * False once cancelled: everything running has then ended as HTTP_CANCELLED (done called). */

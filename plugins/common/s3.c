@@ -284,6 +284,12 @@ static void strip_quotes(const char *from, char *out, size_t size) {
   snprintf(out, size, "%.*s", (int)(quoted ? length - 2 : length), quoted ? from + 1 : from);
 }
 
+void s3_take_body_etag(struct s3_call *call) {
+  text_auto struct text etag = {0};
+  if (xml_text(text_string(&call->x.kept), call->x.kept.size, "ETag", &etag))
+    strip_quotes(text_string(&etag), call->etag, sizeof call->etag);
+}
+
 bool s3_next_part(const struct s3_call *call, size_t *at, struct s3_part_info *part) {
   text_auto struct text number = {0}, size = {0}, etag = {0};
   size_t inner_size;

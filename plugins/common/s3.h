@@ -85,6 +85,7 @@ void s3_call_clear(struct s3_call *call);
 
 /* Reading answers. */
 bool s3_upload_id(const struct s3_call *call, struct text *out);    /* of create */
+void s3_take_body_etag(struct s3_call *call);                       /* of complete: it comes in the body */
 struct s3_part_info { int number; int64_t size; char etag[S3_ETAG_SIZE]; };
 bool s3_next_part(const struct s3_call *call, size_t *at, struct s3_part_info *part); /* of list_parts */
 bool s3_list_truncated(const struct s3_call *call);

@@ -57,6 +57,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def break_off(self):
         """Ends the connection the hard way (RST)."""
         self.wfile.flush()
+        time.sleep(0.1)  # what was sent arrives before the reset does
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
@@ -76,7 +77,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         rest = body[first:]
         if cut is not None and cut < len(rest):
             self.wfile.write(rest[:cut])
-            time.sleep(0.05)  # what was sent arrives before the reset does
             self.break_off()
         else:
             self.wfile.write(rest)
