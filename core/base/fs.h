@@ -15,6 +15,8 @@ enum err fs_make_folders(const char *path, mode_t mode, struct error *e);
 int fs_open_beneath(int root, const char *relative, int flags, mode_t mode, struct error *e);
 /* Removes a whole tree below root, links unfollowed; a missing one is fine. */
 enum err fs_remove_tree(int root, const char *relative, struct error *e);
+/* The same by a path of our own making (its parents are trusted, links in them followed). */
+enum err fs_remove_path(const char *path, struct error *e);
 /* Whole regular file into out; ERR_TOO_LARGE above limit. */
 enum err fs_read_file(const char *path, size_t limit, struct buf *out, struct error *e);
 enum err fs_read_fd(int fd, size_t limit, struct buf *out, struct error *e);

@@ -128,6 +128,18 @@ enum err fs_remove_tree(int root, const char *relative, struct error *e) {
   return ERR_OK;
 }
 
+enum err fs_remove_path(const char *path, struct error *e) {
+  mem_auto char *parent = fs_absolute(NULL, path);
+  char *slash = strrchr(parent, '/');
+  if (!slash || !slash[1]) return error_set(e, ERR_DENIED, "%s is no tree to remove", path);
+  mem_auto char *name = mem_text(slash + 1);
+  slash[slash == parent ? 1 : 0] = '\0';
+  fd_auto int root = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0 && errno == ENOENT) return ERR_OK;
+  if (root < 0) return error_errno(e, errno, "cannot open %s", parent);
+  return fs_remove_tree(root, name, e);
+}
+
 /* ---- walking ---- */
 
 struct walk {

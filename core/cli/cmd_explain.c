@@ -25,9 +25,9 @@ static void explain_stage(const struct value *stage, struct buf *out) {
   if (is(stage, "status", "skipped")) buf_format(out, "  %s was skipped: %s\n", id, value_get_text(stage, "reason", ""));
   if (is(stage, "status", "delayed"))
     buf_format(out, "  %s waits for its next attempt until %s, after %lld failed:\n", id,
-               value_get_text(stage, "retryAt", "?"), (long long)value_get_int(stage, "attempts", 0));
+               value_get_text(stage, "retryAt", "?"), (long long)value_get_int(stage, "failedAttempts", 0));
   if (is(stage, "status", "failed") || is(stage, "status", "soft-failed"))
-    buf_format(out, "  %s failed after %lld attempt(s):\n", id, (long long)value_get_int(stage, "attempts", 0));
+    buf_format(out, "  %s failed after %lld attempt(s):\n", id, (long long)value_get_int(stage, "failedAttempts", 0));
   if (!is(stage, "status", "finished")) explain_error(value_get(stage, "error"), "      ", out);
 }
 

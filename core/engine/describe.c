@@ -46,7 +46,8 @@ static struct value *describe_stage(const struct stage_record *s) {
   struct value *v = value_map();
   value_set_text(v, "id", s->stage);
   value_set_text(v, "status", stage_status_word(s->status));
-  value_set_int(v, "attempts", s->attempts);
+  value_set_int(v, "attempts", s->tries);
+  value_set_int(v, "failedAttempts", s->attempts);
   if (s->lost) value_set_int(v, "lost", s->lost);
   if (s->suspect) value_set_bool(v, "suspect", true);
   if (s->status == STAGE_DELAYED) described_time(v, "retryAt", s->not_before_us);

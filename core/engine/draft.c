@@ -131,6 +131,27 @@ struct value *draft_stage_event(struct job *job, size_t stage, const char *what)
   return body;
 }
 
+static void replace_text(char **at, const char *text) {
+  char *copy = mem_text(text);
+  free(*at);
+  *at = copy;
+}
+
+/* Only what the draft set: others may have been committed since it was begun. */
+static void draft_apply_job(struct job_record *to, const struct job_record *from, uint32_t fields) {
+  if (fields & JOB_SET_STATUS) to->status = from->status;
+  if (fields & JOB_SET_WAIT_REASON) replace_text(&to->wait_reason, from->wait_reason);
+  if ((fields & JOB_SET_PCT) && from->pct_ppm > to->pct_ppm) to->pct_ppm = from->pct_ppm;
+  if (fields & JOB_SET_ATTEMPT) {
+    to->attempt = from->attempt;
+    to->max_attempts = from->max_attempts;
+  }
+  if (fields & JOB_SET_RESULT) replace_text(&to->result_json, from->result_json);
+  if (fields & JOB_SET_ERROR) replace_text(&to->error_json, from->error_json);
+  if (fields & JOB_SET_STARTED) to->started_us = from->started_us;
+  if (fields & JOB_SET_ENDED) to->ended_us = from->ended_us;
+}
+
 static void draft_apply(struct draft *d, const struct commit *commit) {
   struct job *job = d->job;
   for (size_t i = 0; i < d->slot_count; i++) {
@@ -147,12 +168,7 @@ static void draft_apply(struct draft *d, const struct commit *commit) {
       slot->results = NULL;
     }
   }
-  if (d->job_fields) {
-    struct job_record copy = {0};
-    job_record_copy(&copy, &d->job_values);
-    job_record_clear(&job->record);
-    job->record = copy;
-  }
+  draft_apply_job(&job->record, &d->job_values, d->job_fields);
   if (commit->last_seq) job->record.last_seq = commit->last_seq;
 }
 

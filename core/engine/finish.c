@@ -127,7 +127,7 @@ static void finish_committed(struct job *job, const struct commit *commit, void 
   if (commit->status) return; /* somebody else's terminal transition came first */
   mem_auto char *folder = attempt_folder(job, 0);
   struct error e;
-  if (fs_remove_tree(AT_FDCWD, folder, &e)) log_warning("cannot remove %s: %s", folder, e.message);
+  if (fs_remove_path(folder, &e)) log_warning("cannot remove %s: %s", folder, e.message);
   struct engine *engine = job->engine;
   job_drop(job);
   engine_wake_all(engine);

@@ -57,6 +57,7 @@ struct job {
   unsigned committing;                 /* drafts on their way to disk */
   struct loop_timer *wake, *deadline;
   bool step_posted, doomed; /* doomed: freed when idle */
+  bool announced;           /* `started` is stored or on its way */
   /* progress of this process's share of the round */
   int64_t begun_boot_us;
   double begun_pct, shown_pct;

@@ -363,7 +363,8 @@ static void trial_announce(struct trial *trial, struct draft *d) {
     if (record->attempts + 1 > attempt) attempt = record->attempts + 1;
   }
   uint32_t fields = JOB_SET_STATUS | JOB_SET_ATTEMPT | JOB_SET_WAIT_REASON;
-  bool first = !job->record.started_us;
+  bool first = !job->record.started_us && !job->announced;
+  job->announced = true;
   struct job_record *values = draft_job(d, first ? fields | JOB_SET_STARTED : fields);
   values->status = JOB_PROCESSING;
   values->wait_reason = NULL;

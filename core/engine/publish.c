@@ -238,7 +238,7 @@ struct sweep {
 static void sweep_work(void *context) {
   struct sweep *s = context;
   struct error e;
-  if (fs_remove_tree(AT_FDCWD, s->folder, &e)) log_warning("cannot remove %s: %s", s->folder, e.message);
+  if (fs_remove_path(s->folder, &e)) log_warning("cannot remove %s: %s", s->folder, e.message);
 }
 
 static void sweep_done(void *context) {

@@ -244,7 +244,7 @@ static void submit_forget(struct engine *engine, const struct job_record *old) {
     store_change(engine->store, &change, NULL, NULL);
   }
   mem_auto char *folder = mem_format("%s/jobs/%s", engine->state_folder, old->id);
-  fs_remove_tree(AT_FDCWD, folder, NULL);
+  fs_remove_path(folder, NULL);
   store_delete(engine->store, old->id, NULL, NULL);
 }
 
