@@ -28,8 +28,8 @@ static const sm_result results[] = {
     SM_RESULT("frame_rate", SM_RESULT_TYPE_NUMBER, SM_AT_END, SM_RESULT_NULLABLE, "1/s", "highest frame rate"),
     SM_RESULTS_END};
 
-static const sm_media_ops ops = {(uint32_t)sizeof(sm_media_ops), 0, session_open, NULL, session_frame,
-                                 session_nothing_before, session_flush, session_close};
+static const sm_media_ops ops =
+    SM_MEDIA_OPS(0, session_open, NULL, session_frame, session_nothing_before, session_flush, session_close);
 
 static const sm_stage stages[] = {SM_MEDIA_STAGE("hls", "adaptive HTTP Live Streaming: a ladder of H.264/AAC renditions",
                                                  SM_KIND_SINK, settings_params, inputs, outputs, results, &ops, hls_plan),

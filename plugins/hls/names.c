@@ -58,6 +58,7 @@ bool names_expand(const char *pattern, const char *name, const char *rendition, 
     if (!known && !append(out, &used, pattern, 1)) return false;
     pattern += known ? known : 1;
   }
+  if (index < 0 && names_has_extension(out, ".m4s")) memcpy(out + used - 4, ".mp4", 4); /* servers know that type */
   return true;
 }
 

@@ -9,7 +9,7 @@
  * an object store replaced by '_'. Never empty. */
 void names_stem(const char *source, char stem[NAMES_MAX]);
 
-/* Expands {name}, {rendition} and {index} (three digits, more when needed; negative: "init"). False: too long, or a
+/* Expands {name}, {rendition} and {index} (three digits, more when needed; negative: "init", and .mp4 for .m4s). False: too long, or a
  * placeholder that does not exist. */
 bool names_expand(const char *pattern, const char *name, const char *rendition, long index, char out[NAMES_MAX]);
 
