@@ -1,0 +1,18 @@
+/* hang-load - never finishes loading. */
+#include <unistd.h>
+
+#include <stagemill/stage.h>
+
+__attribute__((constructor)) static void hang(void) {
+  for (;;) pause();
+}
+
+static const sm_param params[] = {SM_PARAMS_END};
+static const sm_port ports[] = {SM_PORTS_END};
+static const sm_result results[] = {SM_RESULTS_END};
+static sm_status run(sm_task *task) {
+  (void)task;
+  return SM_OK;
+}
+static const sm_stage stages[] = {SM_TASK_STAGE("hang-load", "hangs when loaded", params, ports, ports, results, run), SM_STAGES_END};
+SM_PLUGIN("test.hang-load", "1.0.0", "MIT", stages);
