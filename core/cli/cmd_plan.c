@@ -21,12 +21,14 @@ static enum err plan_prepare(struct planning *n, struct error *e) {
   if (count > 256) return error_set(e, ERR_USAGE, "more than 256 parameters are given");
   enum err err = site_params(n->p, words, count, &n->params, e);
   if (err) return err;
-  mem_auto char *path = input ? fs_absolute(NULL, input) : NULL;
+  bool remote = input && strstr(input, "://");
+  mem_auto char *path = !input ? NULL : remote ? mem_text(input) : fs_absolute(NULL, input);
   n->job = value_map();
   value_set_text(n->job, "id", "plan");
   value_set_text(n->job, "input", path);
   value_set_text(n->job, "name", input ? fs_base_name(input) : n->p->name);
-  return input ? foresee(&n->site, n->p, n->params, n->job, input, &n->notes, e) : ERR_OK;
+  if (remote) cli_complain(CLI_DONE, "%s is not here yet: what the stages make of it is not planned", input);
+  return input && !remote ? foresee(&n->site, n->p, n->params, n->job, input, &n->notes, e) : ERR_OK;
 }
 
 static int plan_show(struct planning *n) {

@@ -19,6 +19,8 @@ struct look {
   struct site *site;
   const struct pipeline *p;
   const struct value *params, *job;
+  const char *input;
+  int64_t input_bytes;
   struct unit unit;
   const char **ids; /* of the unit's stages */
   struct value *notes;
@@ -53,6 +55,21 @@ static bool settings_of(struct look *l, size_t stage, struct value **params) {
   return err == ERR_OK;
 }
 
+/* The input itself stands at every port, behind which a running job would have its frames or what was made of it:
+ * plan() looks at the file. */
+static void add_input(struct look *l, struct unit_stage *u, const struct port_type *port) {
+  if (port->kind == SM_PORT_ARTIFACT && !(port->flags & SM_PORT_SOURCE)) return;
+  u->artifacts = mem_grow(u->artifacts, u->artifact_count + 1, sizeof *u->artifacts);
+  struct unit_artifact *a = &u->artifacts[u->artifact_count++];
+  memset(a, 0, sizeof *a);
+  a->port = mem_text(port->name);
+  a->name = mem_text(fs_base_name(l->input));
+  a->path = fs_absolute(NULL, l->input);
+  a->beneath = mem_text("");
+  a->is_source = true;
+  a->size_bytes = l->input_bytes;
+}
+
 static void add_stage(struct look *l, size_t stage) {
   const struct pipeline_stage *s = &l->p->stages[stage];
   struct value *params = NULL;
@@ -66,30 +83,21 @@ static void add_stage(struct look *l, size_t stage) {
   u->soft = true; /* one that cannot plan leaves the others alone */
   u->params = params;
   u->checkpoints = value_map();
-  for (size_t i = 0; i < s->binding_count; i++) {
-    const struct port_type *port = s->bindings[i].port;
-    if (!port || port->kind == SM_PORT_ARTIFACT) continue;
-    u->links = mem_grow(u->links, u->link_count + 1, sizeof *u->links);
-    u->links[u->link_count++] = (struct unit_link){mem_text(port->name), -1, NULL};
-  }
+  for (size_t i = 0; i < s->binding_count; i++)
+    if (s->bindings[i].port) add_input(l, u, s->bindings[i].port);
   l->ids[l->unit.stage_count++] = s->id;
 }
 
-static enum err add_source(struct look *l, const char *input, int *fd, struct error *e) {
+static enum err open_input(struct look *l, int *fd, struct error *e) {
   struct stat st;
-  *fd = open(input, O_RDONLY | O_CLOEXEC);
+  *fd = open(l->input, O_RDONLY | O_CLOEXEC);
   if (*fd < 0 || fstat(*fd, &st)) {
-    error_errno(e, errno, "cannot open the input %s", input);
-    return e->code = errno == ENOENT ? ERR_NOT_FOUND : e->code;
+    int saved = errno;
+    enum err err = error_errno(e, saved, "cannot open the input %s", l->input);
+    return saved == ENOENT ? e->code = ERR_NOT_FOUND : err;
   }
-  if (!S_ISREG(st.st_mode)) return error_set(e, ERR_USAGE, "the input %s is not a regular file", input);
-  struct unit_artifact *a = l->unit.source = mem_alloc(sizeof *a);
-  a->port = mem_text("source");
-  a->name = mem_text(fs_base_name(input));
-  a->path = fs_absolute(NULL, input);
-  a->beneath = mem_text("");
-  a->is_source = true;
-  a->size_bytes = st.st_size;
+  if (!S_ISREG(st.st_mode)) return error_set(e, ERR_USAGE, "the input %s is not a regular file", l->input);
+  l->input_bytes = st.st_size;
   return ERR_OK;
 }
 
@@ -112,15 +120,10 @@ static void clear_unit(struct unit *unit) {
 static void hear(void *context, struct attempt *a, const struct message *m) {
   struct look *l = context;
   const char *id = m->stage >= 0 && (uint32_t)m->stage < l->unit.stage_count ? l->ids[m->stage] : NULL;
-  if (m->type == MESSAGE_OPENED) {
-    value_auto struct value *go = value_map();
-    value_map_set(go, "drop", value_list());
-    value_map_set(go, "params", value_map());
-    attempt_go(a, go, NULL);
-  } else if (m->type == MESSAGE_NOTE && id) {
+  (void)a;
+  if (m->type == MESSAGE_NOTE && id)
     add_note(l, id, value_get_text(m->body, "what", "note"), value_get_text(m->body, "text", ""),
              value_get_number(m->body, "amount", 0));
-  }
 }
 
 static void ended(void *context, struct attempt *a, const struct attempt_outcome *outcome) {
@@ -166,7 +169,7 @@ static enum err crew_look(struct look *l, int fd, struct error *e) {
 
 enum err foresee(struct site *site, const struct pipeline *p, const struct value *params, const struct value *job,
                  const char *input, struct value **notes, struct error *e) {
-  struct look l = {.site = site, .p = p, .params = params, .job = job, .e = e, .notes = value_map()};
+  struct look l = {.site = site, .p = p, .params = params, .job = job, .input = input, .e = e, .notes = value_map()};
   fd_auto int fd = -1;
   l.unit.kind = UNIT_PLAN;
   l.unit.job = mem_text("plan");
@@ -174,7 +177,7 @@ enum err foresee(struct site *site, const struct pipeline *p, const struct value
   l.unit.input_name = mem_text(fs_base_name(input));
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
   l.unit.cores = cores > 0 ? (uint32_t)cores : 1;
-  enum err err = add_source(&l, input, &fd, e);
+  enum err err = open_input(&l, &fd, e);
   if (!err) find_stages(&l);
   if (!err && l.unit.stage_count) err = crew_look(&l, fd, e);
   clear_unit(&l.unit);

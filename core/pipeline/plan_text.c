@@ -54,14 +54,33 @@ static void text_retry(const struct pipeline_stage *s, struct buf *out) {
   char human[32];
   uint32_t attempts = s->retry.attempts;
   if (attempts <= 1) {
-    buf_text(out, "         one attempt");
+    buf_text(out, "one attempt");
   } else {
-    buf_format(out, "         %u attempts, %s", attempts, s->retry.jitter == JITTER_FULL ? "up to " : "");
+    buf_format(out, "%u attempts, %s", attempts, s->retry.jitter == JITTER_FULL ? "up to " : "");
     for (uint32_t next = 2; next <= attempts && next <= 5; next++)
       buf_format(out, "%s%s", next > 2 ? ", " : "", clock_human(retry_delay_us(&s->retry, next, 1), human));
     buf_format(out, "%s apart", attempts > 5 ? " ..." : "");
   }
   buf_format(out, "; at most %s each\n", clock_human(s->timeout_us, human));
+}
+
+static bool same_retry(const struct pipeline_stage *a, const struct pipeline_stage *b) {
+  const struct retry_policy *x = &a->retry, *y = &b->retry;
+  return x->attempts == y->attempts && x->backoff_us == y->backoff_us && x->max_us == y->max_us &&
+         x->factor == y->factor && x->jitter == y->jitter && a->timeout_us == b->timeout_us;
+}
+
+/* The policy that most stages share, printed once; the first of equals. */
+static const struct pipeline_stage *usual_retry(const struct pipeline *p) {
+  const struct pipeline_stage *usual = NULL;
+  size_t most = 0;
+  for (size_t i = 0; i < p->stage_count; i++) {
+    size_t same = 0;
+    for (size_t k = 0; k < p->stage_count; k++) same += same_retry(&p->stages[i], &p->stages[k]);
+    if (same > most) usual = &p->stages[i];
+    if (same > most) most = same;
+  }
+  return usual;
 }
 
 static void text_amount(const char *what, double amount, struct buf *out) {
@@ -89,7 +108,10 @@ static void text_stage(const struct forecast *f, size_t stage, bool late, const 
   buf_char(out, '\n');
   text_after(f, stage, out);
   text_condition(f, stage, late, out);
-  text_retry(s, out);
+  if (!same_retry(s, usual_retry(f->p))) {
+    buf_text(out, "         ");
+    text_retry(s, out);
+  }
   text_notes(value_get(notes, s->id), out);
 }
 
@@ -144,6 +166,10 @@ enum err plan_text(const struct pipeline *p, const struct value *params, const s
     buf_format(out, "Pipeline %s: %zu stage%s in %zu attempt%s when all goes well\n\n", p->name, p->stage_count,
                p->stage_count == 1 ? "" : "s", f.unit_count, f.unit_count == 1 ? "" : "s");
     for (size_t i = 0; i < f.unit_count; i++) text_unit(&f, i, notes, out);
+    if (p->stage_count) {
+      buf_text(out, "\nEach stage, unless said otherwise: ");
+      text_retry(usual_retry(p), out);
+    }
     text_skips(&f, false, "Not run", out);
     text_skips(&f, true, "Only after a failure", out);
     text_cuts(&f, out);
