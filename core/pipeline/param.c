@@ -110,6 +110,8 @@ static struct value *secret_reference(const char *text) {
 static bool convert(const struct param_type *type, const struct value *in, struct value **out, struct buf *why) {
   struct rule rule = rule_of_param(type);
   buf_auto struct buf where = {0};
+  /* "No file": a stage that is given it sees the parameter as absent. */
+  if ((type->takes & SM_TAKES_FILE) && in->type == VALUE_TEXT && !*in->text) return *out = value_text(""), true;
   if ((type->takes & SM_TAKES_SECRET) && in->type == VALUE_TEXT) {
     if (is_secret_reference(in->text)) return *out = secret_reference(in->text), true;
     if (*in->text || !(type->takes & SM_TAKES_TEXT)) return buf_text(why, "a secret is given by name, secrets.NAME, never by its value"), false;

@@ -97,7 +97,8 @@ static enum err settle_setting(const struct settle *s, const struct pipeline_sta
     error_prefix(e, "stage `%s`, `%s` (%s:%zu)", stage->id, setting->name, setting->at->file, setting->at->line);
     return err;
   }
-  if (value_is_null(raw)) return ERR_OK; /* as if it were not written */
+  bool no_file = raw->type == VALUE_TEXT && !*raw->text && (rule.takes & SM_TAKES_FILE) && !(rule.takes & SM_TAKES_TEXT);
+  if (value_is_null(raw) || no_file) return ERR_OK; /* as if it were not written */
   buf_text(&where, setting->name);
   if (literal_convert(&rule, raw, v, &where, &why)) return setting_error(stage, setting, buf_string(&where), buf_string(&why), e);
   map_assets(s, &rule, v);
