@@ -169,10 +169,12 @@ static void screen_stage_event(struct screen *s, const struct value *event) {
     return;
   }
   screen_forget(s, id);
-  if (!strcmp(status, "finished"))
-    screen_say(s, "%-12s finished in %s, %lld file(s)", id,
-               clock_human(value_get_int(event, "durationMs", 0) * 1000, took),
-               (long long)value_get_int(event, "artifacts", 0));
+  int64_t files = value_get_int(event, "artifacts", 0);
+  if (!strcmp(status, "finished") && files)
+    screen_say(s, "%-12s finished in %s, %lld file%s", id,
+               clock_human(value_get_int(event, "durationMs", 0) * 1000, took), (long long)files, files == 1 ? "" : "s");
+  else if (!strcmp(status, "finished"))
+    screen_say(s, "%-12s finished in %s", id, clock_human(value_get_int(event, "durationMs", 0) * 1000, took));
   else if (!strcmp(status, "skipped"))
     screen_say(s, "%-12s skipped: %s", id, value_get_text(event, "reason", ""));
   else

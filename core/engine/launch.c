@@ -109,8 +109,10 @@ static enum err launch_made(struct job *job, struct slots *slots, const char *po
 
 static enum err launch_binding(struct job *job, struct slots *slots, const struct binding *b, struct unit_stage *stage,
                                struct error *e) {
-  if (b->kind == PRODUCER_SOURCE)
-    return job->input ? launch_source(job, slots, b->port->name, unit_stage_add(stage), e) : ERR_OK;
+  if (b->kind == PRODUCER_SOURCE) /* an optional port stays open when there is no input, or none that is a file */
+    return value_get_text(value_get(job->spec, "input"), "path", NULL) 
+               ? launch_source(job, slots, b->port->name, unit_stage_add(stage), e)
+               : ERR_OK;
   const struct manifest *manifest = job->stages[b->stage].manifest;
   for (size_t i = 0; manifest && i < manifest->count; i++) {
     const struct artifact *made = &manifest->items[i];

@@ -182,7 +182,7 @@ static void move_commit(struct job *job, size_t index) {
   record->suspect = false;
   struct value *body = draft_stage_event(job, index, "finished");
   if (stage->results) value_map_set(body, "results", value_copy(stage->results));
-  value_set_int(body, "artifacts", stage->manifest ? (int64_t)stage->manifest->count : 0);
+  if (stage->manifest && stage->manifest->count) value_set_int(body, "artifacts", (int64_t)stage->manifest->count);
   value_set_int(body, "durationMs", (record->ended_us - record->started_us) / 1000);
   draft_event(d, "stage", body);
   uint64_t *fence = mem_alloc(sizeof *fence);

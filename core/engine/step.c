@@ -67,7 +67,9 @@ static void step_settle(struct job *job, const struct plan *plan) {
     struct stage_record *record = draft_stage(d, plan->settled[i]);
     record->status = STAGE_FINISHED;
     record->ended_us = clock_wall(loop_clock(job->engine->loop));
-    draft_event(d, "stage", draft_stage_event(job, plan->settled[i], "finished"));
+    struct value *body = draft_stage_event(job, plan->settled[i], "finished");
+    value_set_int(body, "durationMs", (record->ended_us - record->started_us) / 1000);
+    draft_event(d, "stage", body);
   }
   draft_commit(d, NULL, NULL);
 }

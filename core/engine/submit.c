@@ -1,6 +1,7 @@
 /* submit.c - from a checked pipeline, an input and parameters to a durable job: identity, pinned copies, the record. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stagemill/abi.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,10 +31,18 @@ static void pinned_clear(struct pinned *p) {
 
 /* ---- input --------------------------------------------------------------------------------------------------------- */
 
+static bool stage_reads_source(const struct pipeline_stage *stage) {
+  for (size_t b = 0; b < stage->binding_count; b++) {
+    const struct binding *binding = &stage->bindings[b];
+    if (binding->kind == PRODUCER_SOURCE && !(binding->port->flags & SM_PORT_OPTIONAL)) return true;
+    if (binding->kind == PRODUCER_SOURCE && binding->port->kind != SM_PORT_ARTIFACT) return true;
+  }
+  return false;
+}
+
 static bool pipeline_reads_source(const struct pipeline *p) {
   for (size_t i = 0; i < p->stage_count; i++)
-    for (size_t b = 0; b < p->stages[i].binding_count; b++)
-      if (p->stages[i].bindings[b].kind == PRODUCER_SOURCE) return true;
+    if (stage_reads_source(&p->stages[i])) return true;
   return false;
 }
 
