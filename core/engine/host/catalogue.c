@@ -135,7 +135,7 @@ static void take_stages(struct catalogue *c, struct plugin_record *r, const stru
     type->plugin_path = mem_text(r->path);
     type->plugin_sha256 = mem_text(r->sha256);
     r->stages[r->stage_count++] = mem_text(type->name);
-    if (stage_set_add(c->stages, type, &e)) log_warning("%s: %s", r->path, e.message);
+    if (stage_set_add(c->stages, type, &e)) log_warning("%s", e.message);
   }
 }
 

@@ -175,7 +175,10 @@ static enum err run_some(struct load *l, const char *const *paths, size_t count,
   struct told t = {l->tell, l->context, paths, done, count};
   struct load inner = {l->runner, tell_once, &t, l->libraries};
   enum err err = run(&inner, paths, count, &culprit, why, sizeof(why), e);
-  return err || !culprit ? err : run_singly(&inner, &t, e);
+  if (err || !culprit) return err;
+  if (count > 1) return run_singly(&inner, &t, e);
+  if (!done[0]) tell_once(&t, paths[0], NULL, why); /* it was alone already */
+  return ERR_OK;
 }
 
 enum err testload_run(const char *runner, const char *const *paths, size_t count, testload_fn *tell, void *context,
