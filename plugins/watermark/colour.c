@@ -1,5 +1,5 @@
-/* colour.c - HDR stays HDR: a mark's colours are moved into the video's own, its white at 203 cd/m2 (ITU-R BT.2408,
- * the level of graphics white), rather than tone-mapping the whole video for the sake of a logo. */
+/* colour.c - on HDR video (`hdr: keep`) a mark's colours are moved into the video's own, its white at 203 cd/m2: the level
+ * of graphics white in ITU-R BT.2408. */
 #include "colour.h"
 
 #include <math.h>

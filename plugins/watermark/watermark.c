@@ -38,6 +38,8 @@ static const sm_param params[] = {
   SM_DURATION("to", NULL, 0, 1e6, "show it until this time"),
   SM_TEXT("color", "white", "colour of a text: a name or #RRGGBB"),
   SM_FILE("font", 0, "font file for a text (default: DejaVu Sans, which ships)"),
+  SM_CHOICE("hdr", "sdr", "sdr|keep", "HDR video: sdr maps it to standard range first, so that the mark looks as drawn; keep "
+            "lays the mark over the HDR picture, its white at 203 cd/m2"),
   SM_PARAMS_END};
 
 static const sm_port inputs[] = {SM_VIDEO("video", 0, "the video"), SM_PORTS_END};
@@ -101,11 +103,22 @@ static sm_status load(sm_task *task, const sm_stream *video, struct mark_image *
                           place_type_size(task, video->width, video->height), sm_param_text(task, "color"));
 }
 
-/* Frames that can be drawn on stay as they are, HDR and high depth included; others become 4:2:0 of their depth. */
-static void choose_format(sm_stream *video) {
+static bool is_hdr(const sm_stream *video) {
+  return video->color_transfer == AVCOL_TRC_SMPTE2084 || video->color_transfer == AVCOL_TRC_ARIB_STD_B67;
+}
+
+/* Frames that can be drawn on stay as they are, high depth included; others become 4:2:0 of their depth. HDR becomes SDR
+ * unless it is to be kept: whatever takes the frames next most likely wants SDR, would then map the mark's white to grey
+ * together with the picture, and a mapping here is shared with every other stage that reads the source as SDR. */
+static void choose_format(sm_task *task, sm_stream *video) {
   const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)video->pixel_format);
   bool deep = d && d->comp[0].depth > 8;
-  if (!overlay_can(video->pixel_format)) video->want_pixel_format = deep ? AV_PIX_FMT_YUV420P10LE : AV_PIX_FMT_YUV420P;
+  if (is_hdr(video) && strcmp(sm_param_text(task, "hdr"), "sdr") == 0) {
+    video->want_sdr = 1;
+    video->want_pixel_format = AV_PIX_FMT_YUV420P;
+  } else if (!overlay_can(video->pixel_format)) {
+    video->want_pixel_format = deep ? AV_PIX_FMT_YUV420P10LE : AV_PIX_FMT_YUV420P;
+  }
 }
 
 static sm_status track_open(struct track *t, sm_task *task, sm_stream *video) {
@@ -118,7 +131,7 @@ static sm_status track_open(struct track *t, sm_task *task, sm_stream *video) {
       !mark_scale(&t->mark, image.rgba, 4 * image.width, image.width, image.height, t->at.width, t->at.height))
     status = sm_fail(task, SM_RETRY, NULL, "no memory was left for the watermark");
   av_free(image.rgba);
-  choose_format(video);
+  choose_format(task, video);
   return status;
 }
 
@@ -143,6 +156,11 @@ static void describe_output(sm_stream *out, const sm_stream *in, uint32_t index)
   out->port = "video";
   out->index = index;
   if (in->want_pixel_format >= 0) out->pixel_format = in->want_pixel_format;
+  if (!in->want_sdr) return;
+  out->color_primaries = AVCOL_PRI_BT709;
+  out->color_transfer = AVCOL_TRC_BT709;
+  out->color_space = AVCOL_SPC_BT709;
+  out->color_range = AVCOL_RANGE_MPEG;
 }
 
 static sm_status open_tracks(struct watermark *w, sm_task *task, sm_stream *in, uint32_t in_count, sm_stream *out,

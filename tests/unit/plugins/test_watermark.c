@@ -273,7 +273,10 @@ static void white_on_hdr_is_graphics_white(void **state) {
     sm_stream in = stream(WIDTH, HEIGHT, AV_PIX_FMT_YUV420P10LE);
     struct harness *h = start(MEDIA "/white.png");
     harness_set(h, "position", "center");
+    harness_set(h, "hdr", "keep");
+    in.color_transfer = (int32_t)cases[i].transfer;
     assert_int_equal(harness_media_open(h, &in, 1, 0), SM_OK);
+    assert_int_equal(in.want_sdr, 0);
     AVFrame *frame = grey(WIDTH, HEIGHT, AV_PIX_FMT_YUV420P10LE, 0);
     frame->color_trc = cases[i].transfer;
     frame->colorspace = AVCOL_SPC_BT2020_NCL;
@@ -284,6 +287,20 @@ static void white_on_hdr_is_graphics_white(void **state) {
     av_frame_free(&frame);
     done(&h);
   }
+}
+
+static void hdr_becomes_standard_range_unless_kept(void **state) {
+  sm_stream in = stream(WIDTH, HEIGHT, AV_PIX_FMT_YUV420P10LE);
+  (void)state;
+  struct harness *h = start(MEDIA "/white.png");
+  in.color_transfer = AVCOL_TRC_SMPTE2084, in.color_primaries = AVCOL_PRI_BT2020;
+  assert_int_equal(harness_media_open(h, &in, 1, 0), SM_OK);
+  assert_int_equal(in.want_sdr, 1);
+  assert_int_equal(in.want_pixel_format, AV_PIX_FMT_YUV420P);
+  assert_int_equal(harness_out(h, 0)->color_transfer, AVCOL_TRC_BT709);
+  assert_int_equal(harness_out(h, 0)->color_primaries, AVCOL_PRI_BT709);
+  assert_int_equal(harness_out(h, 0)->pixel_format, AV_PIX_FMT_YUV420P);
+  done(&h);
 }
 
 static void full_range_is_honoured(void **state) {
@@ -450,6 +467,7 @@ int main(void) {
     cmocka_unit_test(chroma_at_odd_edges_is_mixed),
     cmocka_unit_test(asks_for_another_format_where_it_cannot_draw),
     cmocka_unit_test(white_on_hdr_is_graphics_white),
+    cmocka_unit_test(hdr_becomes_standard_range_unless_kept),
     cmocka_unit_test(full_range_is_honoured),
     cmocka_unit_test(does_not_touch_a_frame_that_others_hold),
     cmocka_unit_test(draws_in_place_when_nobody_else_holds_the_frame),
