@@ -39,6 +39,7 @@ struct command {
 #define COMMAND_TABLE_HOST(X)                                                                                          \
   X(check)                                                                                                             \
   X(plan)                                                                                                              \
+  X(test)                                                                                                              \
   X(stages)                                                                                                            \
   X(plugins)                                                                                                           \
   X(doctor)                                                                                                            \

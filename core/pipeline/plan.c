@@ -35,7 +35,7 @@ static bool settle(struct planning *n, size_t stage) {
   if (ran)
     add_settled(n->plan, stage);
   else
-    add_skip(n->plan, stage, mem_text("no stage takes its frames"));
+    add_skip(n->plan, stage, mem_text("no stage is left that takes its frames"));
   graph_set(&n->g, stage, ran ? STEP_FINISHED : STEP_SKIPPED);
   return true;
 }

@@ -80,7 +80,7 @@ static void media_stages_of_one_source_share_a_pass(void **unused) {
   static const struct row rows[] = {
       {"tasks and the pass start side by side", VOD, NULL, NULL, "task(info) pass(poster brand stream)"},
       {"a filter alone is not a pass: it is not needed", "{ id: brand, uses: paint }", NULL, NULL,
-       "skip(brand: no stage takes its frames)"},
+       "skip(brand: no stage is left that takes its frames)"},
       {"sound and picture of one source share a pass", "{ id: a, uses: hear }\n{ id: b, uses: snap }", NULL, NULL,
        "pass(a b)"},
       {"a stage that stands in for the input feeds the pass",
@@ -263,7 +263,7 @@ static void skips_and_failures_travel_as_the_rules_say(void **unused) {
        "skip(a: stage `f` failed)"},
       {"a filter without sinks left is skipped",
        "{ id: f, uses: paint }\n{ id: a, uses: snap, if: params.on }", NULL, NULL,
-       "skip(a: if: params.on is false) | skip(f: no stage takes its frames)"},
+       "skip(a: if: params.on is false) | skip(f: no stage is left that takes its frames)"},
       {"a filter waits for its picture, and the sink with it",
        "{ id: d, uses: draw }\n{ id: f, uses: stamp }\n{ id: a, uses: snap }", NULL, NULL, "task(d)"},
       {"a stamp without its picture is stepped over",
