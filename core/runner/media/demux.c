@@ -28,7 +28,6 @@ struct demux {
   pthread_mutex_t lock;            /* of the list */
   struct cursor *cursors;
   uint32_t cursor_count;
-  _Atomic int64_t bytes;
 };
 
 struct demux *demux_create(struct pass *pass, const struct reader_ops *ops, void *source, bool seekable) {
@@ -100,7 +99,6 @@ static bool deliver(struct cursor *c, const struct packet *p) {
     switch (flow_push(c->node, d->queues[p->stream], item)) {
     case FLOW_PUSHED:
       d->given[p->stream]++;
-      atomic_fetch_add_explicit(&d->bytes, (int64_t)p->bytes, memory_order_relaxed);
       return true;
     case FLOW_REFUSED: stream_is_unwanted(c, p->stream); return has_streams(c);
     case FLOW_STOPPED: return false;
@@ -170,7 +168,6 @@ void demux_wait(struct demux *d) {
 }
 
 uint32_t demux_cursors(const struct demux *d) { return d->cursor_count; }
-int64_t demux_bytes(const struct demux *d) { return atomic_load(&d->bytes); }
 
 void demux_destroy(struct demux **address) {
   struct demux *d = *address;

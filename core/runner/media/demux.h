@@ -33,5 +33,4 @@ struct flow_queue *demux_connect(struct demux *demux, uint32_t stream, struct fl
 bool demux_start(struct demux *demux, void *reader);
 void demux_wait(struct demux *demux);
 uint32_t demux_cursors(const struct demux *demux); /* after demux_wait */
-int64_t demux_bytes(const struct demux *demux);
 void demux_destroy(struct demux **demux);

@@ -1,5 +1,6 @@
 /* duration.c - how long the source is, how that is known, and whether it kept its promise. */
 #include <libavutil/mathematics.h>
+#include <string.h>
 
 #include "media/source.h"
 
@@ -25,23 +26,34 @@ static int64_t scan(struct source *s) {
   return end_us;
 }
 
-/* On the pass's clock, which may begin later than the container's (a chosen stream that starts late). */
+static int64_t start_us(const struct source *s) { return av_rescale_q(s->start, s->start_base, microseconds); }
+
+/* On the pass's clock. Matroska states when it ends, others how long they are. */
 static int64_t on_clock(const struct source *s, const AVFormatContext *ic) {
   int64_t shift_us = 0;
-  if (ic->start_time != AV_NOPTS_VALUE) shift_us = av_rescale_q(s->start, s->start_base, microseconds) - ic->start_time;
-  return ic->duration > shift_us ? ic->duration - shift_us : ic->duration;
+  if (!strncmp(ic->iformat->name, "matroska", 8)) shift_us = start_us(s);
+  else if (ic->start_time != AV_NOPTS_VALUE) shift_us = start_us(s) - ic->start_time;
+  return shift_us > 0 && ic->duration > shift_us ? ic->duration - shift_us : ic->duration;
+}
+
+/* What is at the tail says nothing about the length when the timestamps jumped in between: too few bytes for so long. */
+static bool tail_is_plausible(const struct source *s, int64_t duration_us) {
+  int64_t least = s->origin.streams[0].desc.kind == SM_STREAM_VIDEO ? 100000 : 6000; /* bit/s */
+  return s->input.size < 0 || (double)s->input.size * 8e6 / (double)duration_us >= (double)least;
 }
 
 void duration_find(struct source *s) {
   const AVFormatContext *ic = reader_format(s->first);
   sm_source *info = &s->origin.info;
   bool header = ic->duration > 0 && ic->duration_estimation_method == AVFMT_DURATION_FROM_STREAM;
-  bool tail = ic->duration > 0 && ic->duration_estimation_method == AVFMT_DURATION_FROM_PTS;
+  bool tail = ic->duration > 0 && ic->duration_estimation_method == AVFMT_DURATION_FROM_PTS &&
+              tail_is_plausible(s, ic->duration);
   if (header || tail) {
     info->duration_us = on_clock(s, ic);
     info->duration_method = header ? SM_DURATION_HEADER : SM_DURATION_SCAN;
     if (header) s->header_us = info->duration_us;
   } else if (s->input.seekable) {
+    s->clock_jumps = ic->duration > 0 && ic->duration_estimation_method == AVFMT_DURATION_FROM_PTS;
     info->duration_us = scan(s);
     info->duration_method = info->duration_us > 0 ? SM_DURATION_SCAN : SM_DURATION_UNKNOWN;
   }

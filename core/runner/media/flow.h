@@ -8,10 +8,11 @@
  * pushes waits for the queue's consumer; a node that takes waits for the producers of all queues it starves for. A
  * deadlock is a cycle of such waits, and a cycle can only be closed by the thread that begins to wait; so that thread
  * walks the graph first. Waits for a producer lead upstream, waits for a consumer downstream, and the graph of queues has
- * no cycle, therefore every cycle of waits holds at least one push: the cheapest one of them may put one item more than
- * the bound into its queue, and the cycle is open. That growth has a bound of its own (seconds and bytes). When all
- * pushes of a cycle are at it, a producer that feeds several queues and can split is asked to hand the starving one to a
- * thread of its own (for a demuxer: a second cursor); when none can, the flow fails with the names of both queues.
+ * no cycle, therefore every cycle of waits holds at least one push. One of them may put one item more than the bound into
+ * its queue, and the cycle is open. That growth has a bound of its own (seconds and bytes). What is tried, in this order:
+ * a queue of small items (packets) grows; a producer that feeds several queues and can split hands the starving one to a
+ * thread of its own (for a demuxer: a second cursor); a queue of big items (frames) grows; the flow fails, naming both
+ * queues.
  *
  * Lock: flow.lock alone; it is never held while code of a stage or of libav runs. */
 #pragma once
@@ -34,6 +35,7 @@ struct flow_limits {
   size_t bytes;        /* or at this many bytes, though one item always fits */
   int64_t grow_us;     /* may grow to this span while its consumer starves for another queue */
   size_t grow_bytes;
+  bool small;          /* items are cheap to keep: grows first */
 };
 
 struct flow {

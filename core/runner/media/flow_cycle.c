@@ -42,11 +42,11 @@ static bool may_grow(const struct flow_queue *q, size_t pending) {
   return last->at_us - first->at_us < q->limits.grow_us;
 }
 
-static struct flow_node *cheapest_push(const struct path *path) {
+static struct flow_node *cheapest_push(const struct path *path, bool small) {
   struct flow_node *best = NULL;
   for (uint32_t i = 0; i < path->count; i++) {
     struct flow_node *n = path->nodes[i];
-    if (path->starving[i] || !may_grow(n->pushing, n->pending_bytes)) continue;
+    if (path->starving[i] || n->pushing->limits.small != small || !may_grow(n->pushing, n->pending_bytes)) continue;
     if (!best || n->pending_bytes < best->pending_bytes) best = n;
   }
   return best;
@@ -76,17 +76,19 @@ static void give_up(struct flow *flow, const struct path *path) {
   flow_close_locked(flow);
 }
 
+static bool let_grow(struct flow_node *node) {
+  if (!node) return false;
+  node->grant = true;
+  node->state = FLOW_RUNS;
+  pthread_cond_signal(&node->wake);
+  return true;
+}
+
 void flow_open_cycle(struct flow_node *self) {
   static _Atomic uint32_t marks;
   struct path path = {.mark = ++marks};
   path.nodes[0] = self;
   if (!leads_back(self, &path)) return;
-  struct flow_node *grower = cheapest_push(&path);
-  if (grower) {
-    grower->grant = true;
-    grower->state = FLOW_RUNS;
-    pthread_cond_signal(&grower->wake);
-  } else if (!ask_to_split(&path)) {
-    give_up(self->flow, &path);
-  }
+  if (let_grow(cheapest_push(&path, true)) || ask_to_split(&path) || let_grow(cheapest_push(&path, false))) return;
+  give_up(self->flow, &path);
 }

@@ -19,6 +19,7 @@ struct reader {
   bool may_jump;
   int64_t jump_us;                    /* added to every timestamp */
   int64_t last_us[PASS_STREAMS_MAX];  /* of each stream; INT64_MIN: none yet */
+  int64_t next_us[PASS_STREAMS_MAX];  /* where its next packet is due, for those without timestamps */
   int64_t latest_us;
   int errors;
 };
@@ -107,11 +108,12 @@ static int64_t stamp(struct reader *r, AVPacket *p, uint32_t stream) {
   AVRational base = r->ic->streams[p->stream_index]->time_base;
   int64_t start = av_rescale_q(s->start, s->start_base, base);
   int64_t t = p->dts != AV_NOPTS_VALUE ? p->dts : p->pts;
-  int64_t at_us = r->last_us[stream] == INT64_MIN ? 0 : r->last_us[stream];
+  int64_t at_us = r->next_us[stream], length_us = av_rescale_q(p->duration, base, microseconds);
   if (t != AV_NOPTS_VALUE) {
     at_us = av_rescale_q(t - start, base, microseconds) + r->jump_us;
-    close_jump(r, stream, &at_us, av_rescale_q(p->duration, base, microseconds));
+    close_jump(r, stream, &at_us, length_us);
   }
+  r->next_us[stream] = at_us + length_us;
   int64_t jump = av_rescale_q(r->jump_us, microseconds, base);
   p->pts = moved(p->pts, start, jump);
   p->dts = moved(p->dts, start, jump);
@@ -142,6 +144,7 @@ int reader_next(struct reader *r, AVPacket **out, uint32_t *stream, int64_t *at_
     av_packet_unref(p);
   }
   if (p->flags & AV_PKT_FLAG_CORRUPT) atomic_fetch_add(&r->source->corrupt_packets, 1);
+  atomic_fetch_add_explicit(&r->source->demuxed_bytes, (uint64_t)p->size, memory_order_relaxed);
   *out = p;
   return 1;
 }

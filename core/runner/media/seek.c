@@ -8,7 +8,7 @@
 #include "media/decode.h"
 #include "media/picture.h"
 
-enum { BLIND_FORWARD_US = 2000000, BACK_OFF_US = 2000000, BACK_OFF_MAX_US = 64000000 };
+enum { BLIND_FORWARD_US = 2000000, BACK_OFF_US = 500000, BACK_OFF_MAX_US = 64000000 };
 
 static const AVRational microseconds = {1, 1000000};
 
@@ -23,9 +23,10 @@ struct seeker {
   bool nearest;
   AVFrame *shown, *next; /* on screen at the latest decoded moment; the one after it */
   bool ended;            /* nothing is left to decode behind `next` */
+  bool needs_key;        /* packets before the next keyframe are of no use */
+  bool fresh;            /* the reader stands at the start of the source */
   bool drained;
   uint32_t seeks;
-  bool stopped, failed;
   pthread_t thread;
   bool has_thread;
 };
@@ -62,6 +63,12 @@ static int feed_packet(struct seeker *k) {
     avcodec_send_packet(k->codec, NULL);
     return 0;
   }
+  k->fresh = false;
+  if (k->needs_key && !(p->flags & AV_PKT_FLAG_KEY)) {
+    av_packet_free(&p);
+    return 0;
+  }
+  k->needs_key = false;
   e = avcodec_send_packet(k->codec, p);
   if (e < 0 && e != AVERROR(EAGAIN)) atomic_fetch_add(&k->source->corrupt_packets, 1);
   av_packet_free(&p);
@@ -119,27 +126,60 @@ static int64_t ticks(const struct seeker *k, int64_t time_us) {
   return av_rescale_q(time_us, microseconds, base) + av_rescale_q(s->start, s->start_base, base);
 }
 
-/* Index entries are in decoding order: of the keyframe at or before t, or (forward) at or behind it. */
+/* How much later than its place in decoding order a keyframe may be shown. Index entries count in decoding order. */
+static int64_t shown_later(const struct seeker *k) {
+  const struct source_stream *own = &k->source->streams[0];
+  if (own->frame_rate.num <= 0 || own->frame_rate.den <= 0) return 0;
+  return av_rescale_q(own->codec->video_delay, av_inv_q(own->frame_rate), own->time_base);
+}
+
+/* The keyframe shown at or before t, or (behind) at or behind it; false when the index does not say. Containers without an
+ * index only list what has been read so far. */
 static bool keyframe_near(struct seeker *k, int64_t t, bool behind, int64_t *at) {
-  const AVIndexEntry *entry = avformat_index_get_entry_from_timestamp(stream_of(k), t, behind ? 0 : AVSEEK_FLAG_BACKWARD);
-  if (entry) *at = entry->timestamp;
+  if (reader_format(k->reader)->iformat->flags & AVFMT_TS_DISCONT) return false;
+  int64_t later = shown_later(k);
+  const AVIndexEntry *entry =
+      avformat_index_get_entry_from_timestamp(stream_of(k), t - later, behind ? 0 : AVSEEK_FLAG_BACKWARD);
+  if (entry) *at = entry->timestamp + later;
   return entry != NULL;
 }
 
-static bool seek_to(struct seeker *k, int64_t time_us) {
+static void forget(struct seeker *k) {
   av_frame_free(&k->shown);
   av_frame_free(&k->next);
   avcodec_flush_buffers(k->codec);
   picture_path_reset(k->pictures);
   k->ended = k->drained = false;
+}
+
+static bool seek_to(struct seeker *k, int64_t time_us) {
+  forget(k);
   k->seeks++;
-  return reader_seek(k->reader, 0, time_us < 0 ? 0 : time_us) >= 0;
+  k->needs_key = true;
+  k->fresh = false;
+  return reader_seek(k->reader, 0, time_us) >= 0;
+}
+
+/* Some containers cannot even seek to their own start. */
+static bool start_over(struct seeker *k) {
+  int error = 0;
+  forget(k);
+  k->needs_key = false;
+  if (!k->fresh) {
+    k->seeks++;
+    reader_destroy(&k->reader);
+    k->reader = reader_create(k->source, &error);
+    if (!k->reader) return false;
+    for (uint32_t i = 0; i < k->source->origin.count; i++) reader_want(k->reader, i, i == 0);
+    k->fresh = true;
+  }
+  return true;
 }
 
 /* Decoding on is cheaper than a seek when no keyframe lies between here and there. */
 static bool worth_decoding_on(struct seeker *k, int64_t time_us) {
   int64_t keyframe;
-  if (!k->shown || k->nearest) return false;
+  if (!k->shown || k->nearest || picture_us(k, k->shown) > time_us) return false;
   if (keyframe_near(k, ticks(k, time_us), false, &keyframe)) return keyframe <= ticks(k, picture_us(k, k->shown));
   return time_us - picture_us(k, k->shown) < BLIND_FORWARD_US;
 }
@@ -151,18 +191,24 @@ static int64_t nearest_keyframe_us(struct seeker *k, int64_t time_us) {
   return time_us + av_rescale_q(chosen - t, k->source->streams[0].time_base, microseconds);
 }
 
+static bool is_found(const struct seeker *k, int64_t time_us) {
+  return k->shown && (k->nearest || picture_us(k, k->shown) <= time_us);
+}
+
 /* Far enough back that the first picture is not later than the time; from the very start when all else fails. */
 static bool find(struct seeker *k, int64_t time_us) {
+  int64_t duration_us = k->source->origin.info.duration_us;
+  if (duration_us > 0 && time_us > duration_us) time_us = duration_us;
   if (k->ended && !k->next && k->shown && !k->nearest && time_us >= picture_us(k, k->shown)) return true;
   if (worth_decoding_on(k, time_us)) return forward(k, time_us);
   int64_t goal_us = k->nearest ? nearest_keyframe_us(k, time_us) : time_us;
-  for (int64_t back_us = 0;; back_us = back_us ? back_us * 2 : BACK_OFF_US) {
-    bool from_start = back_us > BACK_OFF_MAX_US || goal_us - back_us <= 0;
-    if (!seek_to(k, from_start ? 0 : goal_us - back_us) && from_start && k->seeks > 1) return false;
+  for (int64_t back_us = 0; goal_us - back_us > 0 && back_us <= BACK_OFF_MAX_US;
+       back_us = back_us ? back_us * 2 : BACK_OFF_US) {
+    if (!seek_to(k, goal_us - back_us)) continue;
     if (!forward(k, time_us)) return false;
-    bool good = k->shown && (k->nearest || picture_us(k, k->shown) <= time_us);
-    if (good || from_start) return true;
+    if (is_found(k, time_us)) return true;
   }
+  return start_over(k) && forward(k, time_us);
 }
 
 /* ---- the thread ---- */
@@ -197,6 +243,7 @@ bool seek_start(struct pass *pass, struct origin *origin, const int64_t *times_u
   for (uint32_t i = 0; i < count; i++) k->times_us[i] = times_us[i];
   k->count = count;
   k->nearest = nearest;
+  k->fresh = true;
   for (uint32_t i = 0; i < origin->count; i++) reader_want(k->reader, i, i == 0);
   k->codec = decode_open(s, 0, &error);
   k->pictures = picture_path_create(&s->streams[0], k->base, 1);

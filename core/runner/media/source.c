@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "media/decode.h"
+#include "media/late.h"
 #include "media/picture.h"
 
 static const AVRational microseconds = {1, 1000000};
@@ -82,6 +83,7 @@ static void add_stream(struct source *s, AVFormatContext *ic, int av_index) {
   avcodec_parameters_copy(own->codec, st->codecpar);
   own->time_base = st->time_base;
   own->duration_us = own_duration_us(ic, st);
+  own->start_time = st->start_time;
   own->frame_rate = st->avg_frame_rate.num ? st->avg_frame_rate : av_guess_frame_rate(ic, st, NULL);
   own->sample_aspect = av_guess_sample_aspect_ratio(ic, st, NULL);
   copy_text(own->language, sizeof own->language, language ? language->value : NULL);
@@ -148,15 +150,15 @@ static void describe(struct source *s, AVFormatContext *ic) {
     struct source_stream *own = &s->streams[i];
     sm_stream *d = &s->origin.streams[i].desc;
     const AVStream *st = ic->streams[own->av_index];
+    AVRational base = own->time_base;
     d->size = sizeof *d;
     d->kind = own->codec->codec_type == AVMEDIA_TYPE_VIDEO ? SM_STREAM_VIDEO : SM_STREAM_AUDIO;
     d->language = own->language[0] ? own->language : NULL;
     d->codec = own->codec_name;
     d->pixel_format = d->sample_format = -1;
     d->duration_us = own->duration_us;
-    if (st->start_time != AV_NOPTS_VALUE)
-      d->start_us = FFMAX(0, av_rescale_q(st->start_time - av_rescale_q(s->start, s->start_base, st->time_base),
-                                          st->time_base, microseconds));
+    if (own->start_time != AV_NOPTS_VALUE)
+      d->start_us = FFMAX(0, av_rescale_q(own->start_time - av_rescale_q(s->start, s->start_base, base), base, microseconds));
     if (d->kind == SM_STREAM_VIDEO) describe_video(s, ic, own, d);
     else describe_audio(own, d);
     d->is_default = d->kind == SM_STREAM_VIDEO || (!has_default && st->disposition & AV_DISPOSITION_DEFAULT);
@@ -171,17 +173,17 @@ static void describe(struct source *s, AVFormatContext *ic) {
 }
 
 /* The common zero: where the earliest of the chosen streams begins. */
-static void find_start(struct source *s, AVFormatContext *ic) {
+static void find_start(struct source *s) {
   bool found = false;
   s->start = 0;
   s->start_base = microseconds;
   for (uint32_t i = 0; i < s->origin.count; i++) {
-    const AVStream *st = ic->streams[s->streams[i].av_index];
-    if (st->start_time == AV_NOPTS_VALUE) continue;
-    if (found && av_compare_ts(st->start_time, st->time_base, s->start, s->start_base) >= 0) continue;
+    const struct source_stream *own = &s->streams[i];
+    if (own->start_time == AV_NOPTS_VALUE) continue;
+    if (found && av_compare_ts(own->start_time, own->time_base, s->start, s->start_base) >= 0) continue;
     found = true;
-    s->start = st->start_time;
-    s->start_base = st->time_base;
+    s->start = own->start_time;
+    s->start_base = own->time_base;
   }
 }
 
@@ -221,7 +223,7 @@ static void stats(struct origin *origin, struct value *out) {
   value_set_int(out, "decodedAudioFrames", (int64_t)atomic_load(&page->decoded_audio_frames));
   value_set_int(out, "corruptPackets", (int64_t)atomic_load(&s->corrupt_packets));
   value_set_int(out, "readErrors", (int64_t)atomic_load(&s->read_errors));
-  value_set_int(out, "demuxedBytes", s->demux ? demux_bytes(s->demux) : 0);
+  value_set_int(out, "demuxedBytes", (int64_t)atomic_load(&s->demuxed_bytes));
   value_set_int(out, "cursors", s->demux ? demux_cursors(s->demux) : 0);
   value_set_int(out, "seeks", seek_count(s));
   value_set_text(out, "durationMethod", methods[origin->info.duration_method & 3]);
@@ -272,7 +274,8 @@ static void explain(struct source *s, int error, sm_status *status, char *messag
     *status = SM_CANCELLED;
     copy_text(message, size, "cancelled while the source was opened");
   } else if (io && io != ESPIPE) {
-    *status = io == EISDIR || io == EINVAL ? SM_FAIL : SM_RETRY;
+    bool for_good = io == ENOENT || io == EACCES || io == EPERM || io == EISDIR || io == ENOTDIR || io == ELOOP || io == EINVAL;
+    *status = for_good ? SM_FAIL : SM_RETRY;
     snprintf(message, size, "reading '%s' failed (%s): check the file and the disk or share it lies on", s->name, strerror(io));
   } else if (s->input.size == 0) {
     snprintf(message, size, "'%s' is empty: give a media file", s->name);
@@ -325,8 +328,9 @@ bool source_open(struct source *s, struct pass_context *c, sm_status *status, ch
     return false;
   }
   AVFormatContext *ic = reader_format(s->first);
+  late_find(s, ic);
   choose(s, ic);
-  find_start(s, ic);
+  find_start(s);
   fill_info(s, ic);
   describe(s, ic);
   if (!s->origin.count) {
@@ -341,7 +345,8 @@ bool source_open(struct source *s, struct pass_context *c, sm_status *status, ch
   s->origin.start = start;
   s->origin.wait = wait_all;
   s->origin.stats = stats;
-  if (s->origin.streams[0].desc.kind == SM_STREAM_VIDEO) s->origin.start_seeking = seek_start;
+  if (s->origin.streams[0].desc.kind == SM_STREAM_VIDEO && s->streams[0].start_time != AV_NOPTS_VALUE && !s->clock_jumps)
+    s->origin.start_seeking = seek_start;
   return true;
 }
 

@@ -16,6 +16,7 @@ struct source_stream {
   int32_t matrix[9];       /* display matrix */
   bool has_matrix;
   int64_t duration_us;     /* the stream's own, from the header; 0: unknown */
+  int64_t start_time;      /* container's clock, time_base; AV_NOPTS_VALUE: unknown */
   char language[16], codec_name[32];
   struct decoder *decoder;
   pthread_t thread;
@@ -35,7 +36,8 @@ struct source {
   char name[256], container[64];
   struct demux *demux;
   struct seeker *seeker;
-  _Atomic uint64_t corrupt_packets, read_errors;
+  bool clock_jumps;         /* timestamps do not tell places in the file */
+  _Atomic uint64_t corrupt_packets, read_errors, demuxed_bytes;
   pthread_mutex_t lock;     /* what follows: ends of the streams, for the check against the header */
   uint32_t decoding, ended;
   int64_t end_us;

@@ -18,9 +18,9 @@ struct tuning tuning_read(void) {
   int64_t window_us = number("STAGEMILL_PASS_WINDOW_MS", 10000, 1, 600000) * 1000;
   size_t window_bytes = (size_t)number("STAGEMILL_PASS_WINDOW_BYTES", 48l * MB, 1024, 1l << 32);
   return (struct tuning){
-      .video_frames = {frames ? (uint32_t)frames : 3, 512l * MB, window_us, 384l * MB},
-      .audio_frames = {frames ? (uint32_t)frames : 12, 16l * MB, window_us, 64l * MB},
-      .video_packets = {packets ? (uint32_t)packets : 64, 16l * MB, window_us, window_bytes},
-      .audio_packets = {packets ? (uint32_t)packets : 256, 4l * MB, window_us, window_bytes},
+      .video_frames = {frames ? (uint32_t)frames : 3, 512l * MB, window_us, 384l * MB, false},
+      .audio_frames = {frames ? (uint32_t)frames : 12, 16l * MB, window_us, 64l * MB, false},
+      .video_packets = {packets ? (uint32_t)packets : 64, 16l * MB, window_us, window_bytes, true},
+      .audio_packets = {packets ? (uint32_t)packets : 256, 4l * MB, window_us, window_bytes, true},
   };
 }

@@ -116,12 +116,23 @@ static sm_status release_held(sm_task *task, struct lab_stage *s, uint32_t strea
   return status;
 }
 
+void lab_quarters(const uint8_t *luma, int stride, int width, int height, double quarters[4]) {
+  for (int q = 0; q < 4; q++) {
+    int64_t sum = 0;
+    int left = q & 1 ? width / 2 : 0, top = q & 2 ? height / 2 : 0;
+    for (int y = top; y < top + height / 2; y++)
+      for (int x = left; x < left + width / 2; x++) sum += luma[y * stride + x];
+    quarters[q] = (double)sum / (width / 2) / (height / 2);
+  }
+}
+
 static void note(struct lab_stage *s, uint32_t stream, const AVFrame *f) {
   struct seen *seen = &s->seen[stream];
   AVRational tb = s->offered[stream].time_base;
   int64_t at = av_rescale_q(f->pts, tb, us);
   if (seen->frames < LAB_SHOTS) seen->shots_us[seen->frames] = at;
   if (!seen->frames) seen->first_us = at;
+  if (!seen->frames && f->format == AV_PIX_FMT_YUV420P) lab_quarters(f->data[0], f->linesize[0], f->width, f->height, seen->quarters);
   if (seen->frames && at <= seen->last_us && !s->times_us) seen->disorder = true;
   if (seen->kind == SM_STREAM_VIDEO && seen->frames && !seen->changes && (f->width != seen->width || f->height != seen->height))
     seen->odd_size = true;

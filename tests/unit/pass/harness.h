@@ -19,6 +19,7 @@ struct seen { /* what a stage was given on one stream */
   bool flushed;
   uint8_t seconds[256]; /* frames began in this second */
   int64_t shots_us[LAB_SHOTS]; /* the first frames' times */
+  double quarters[4];  /* mean brightness of the first picture's quarters, row by row */
 };
 
 struct lab;
@@ -86,3 +87,4 @@ void lab_ready(struct lab *lab);
 void lab_free(struct lab *lab);
 const struct seen *lab_video(const struct lab_stage *stage);
 const struct seen *lab_audio(const struct lab_stage *stage);
+void lab_quarters(const uint8_t *luma, int stride, int width, int height, double quarters[4]);
