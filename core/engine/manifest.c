@@ -7,6 +7,7 @@
 
 #include "base/digest.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 void manifest_free(struct manifest **manifest) {
@@ -60,6 +61,13 @@ static enum err making_add(struct making *making, const struct value *output, co
   return ERR_OK;
 }
 
+/* What a stage did not declare (a temporary file, a forgotten one) is not published. */
+static enum err making_discard(const struct fs_entry *entry, struct error *e) {
+  log_warning("the file '%s' was left behind without being declared as an output: removed", entry->path);
+  if (unlinkat(entry->folder, entry->name, 0) == 0) return ERR_OK;
+  return error_errno(e, errno, "cannot remove the undeclared file '%s'", entry->path);
+}
+
 static enum err making_visit(void *context, const struct fs_entry *entry, struct error *e) {
   struct making *making = context;
   if (S_ISDIR(entry->stat.st_mode)) return ERR_OK;
@@ -72,9 +80,7 @@ static enum err making_visit(void *context, const struct fs_entry *entry, struct
                      entry->path, (unsigned long)entry->stat.st_nlink);
   size_t index;
   const struct value *output = making_declared(making, entry->path, &index);
-  if (!output)
-    return error_set(e, ERR_INVALID, "the stage left the file '%s' behind without declaring it as an output",
-                     entry->path);
+  if (!output) return making_discard(entry, e);
   making->seen[index] = true;
   return making_add(making, output, entry, e);
 }

@@ -22,7 +22,7 @@ enum { MANIFEST_FILES_MAX = 100000, MANIFEST_DEPTH_MAX = 16 };
 
 void manifest_free(struct manifest **manifest);
 /* Checks the tree below `folder` (no links, regular files only, bounded) against what the stage declared in `outputs`
- * (list of {port, name, type, meta}), hashes every file and makes all of it durable. Files that were not declared are refused. A
+ * (list of {port, name, type, meta}), hashes every file and makes all of it durable. Files that were not declared are removed. A
  * missing folder is fine when nothing was declared. Blocking: for the pool. */
 enum err manifest_make(const char *folder, const struct value *outputs, int64_t max_bytes, struct manifest **manifest,
                        struct error *e);

@@ -63,7 +63,7 @@ def test_attempts_run_out(mill):
     assert again.code == 1 and len(mill.job()["attempts"]) == 6
 
 
-@pytest.mark.parametrize("how,word", [("segv", "SIGSEGV"), ("abort", "SIGABRT"), ("exit", "exit"), ("kill", "SIGKILL"),
+@pytest.mark.parametrize("how,word", [("segv", "SIGSEGV"), ("abort", "SIGABRT"), ("exit", "code 7"), ("kill", "SIGKILL"),
                                       ("thread", "SIGSEGV"), ("stack", "SIGSEGV")])
 def test_a_crash_costs_one_attempt(mill, how, word):
     mill.write("p.yaml", one("crash", ", retry: { attempts: 3, backoff: 50ms }", how=how, **{"until-attempt": 2}))
