@@ -12,6 +12,18 @@
 
 enum { OPEN_FILES = 1024, OOM_FIRST = 800 };
 
+/* A sanitizer's shadow memory alone is above any sensible limit. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 /* Lowers a limit, never raises one. */
 static void limit(int which, rlim_t to) {
   struct rlimit r;
@@ -44,7 +56,7 @@ enum err limits_apply(const struct limits *l, struct error *e) {
   limit(RLIMIT_NOFILE, OPEN_FILES);
   /* RLIMIT_DATA counts thread stacks and reserve that is never touched: well above what may be resident. It only stops
    * a bomb that is faster than the watch. */
-  if (l->memory_bytes > 0) limit(RLIMIT_DATA, (rlim_t)l->memory_bytes * 2 + ((rlim_t)1 << 30));
+  if (l->memory_bytes > 0 && !SANITIZED) limit(RLIMIT_DATA, (rlim_t)l->memory_bytes * 2 + ((rlim_t)1 << 30));
   if (l->file_bytes > 0) {
     limit(RLIMIT_FSIZE, (rlim_t)l->file_bytes);
     signal(SIGXFSZ, SIG_IGN); /* the stage sees EFBIG and can say so */

@@ -208,7 +208,7 @@ static void a_stubborn_stage_gets_sigkill(void **state) {
 
 static void kill_now_skips_the_ladder(void **state) {
   struct story s = {.on_progress = kill_at_first_progress};
-  struct order order = {.stage = "slow", .params = slow_params(60 * 1000000LL, NULL)};
+  struct order order = {.stage = "slow", .params = slow_params(60 * 1000000LL, "deaf")};
   (void)state;
   rig_run(&rig, &s, &order);
   assert_int_equal(s.end, ATTEMPT_CANCELLED);

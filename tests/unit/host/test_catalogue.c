@@ -205,7 +205,11 @@ static void a_crash_while_loading_is_quarantined_and_costs_the_others_nothing(vo
     struct catalogue *c = open_catalogue(plugins, cache, false, RUNNER);
     const struct plugin_record *r = record(c, plugins, "crash-load");
     assert_int_equal(r->state, PLUGIN_QUARANTINED);
+#ifdef __SANITIZE_ADDRESS__ /* its own handler reports and exits */
+    assert_non_null(strstr(r->reason, "exit code"));
+#else
     assert_non_null(strstr(r->reason, "SIGSEGV"));
+#endif
     assert_int_equal(record(c, plugins, "noop")->state, PLUGIN_LOADED);
     assert_int_equal(record(c, plugins, "slow")->state, PLUGIN_LOADED);
     assert_null(stage_set_find(catalogue_stages(c), "crash-load"));
