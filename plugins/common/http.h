@@ -105,4 +105,7 @@ int64_t http_length(const struct http_exchange *x);
 long http_retry_after_s(const struct http_exchange *x);
 /* An answer that is worth another try: 408, 425, 429 and 5xx except 501 and 505; or no answer but BROKEN, STALLED, UNREACHABLE. */
 bool http_is_transient(const struct http_exchange *x);
+/* False for loopback, private, link-local, shared, documentation and multicast addresses, and IPv6 that carries one. */
+struct sockaddr;
+bool http_address_is_public(const struct sockaddr *address);
 const char *http_status_text(long status); /* "not found" */

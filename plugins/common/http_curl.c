@@ -43,7 +43,7 @@ static bool public_v6(const unsigned char *b) {
   return !(b[0] == 0x20 && b[1] == 0x01 && b[2] == 0x0d && b[3] == 0xb8);     /* documentation */
 }
 
-static bool is_public(const struct sockaddr *address) {
+bool http_address_is_public(const struct sockaddr *address) {
   if (address->sa_family == AF_INET)
     return public_v4(ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr));
   if (address->sa_family == AF_INET6)
@@ -56,7 +56,7 @@ static void note_address(struct http_exchange *x, const struct sockaddr *address
   if (address->sa_family == AF_INET) bytes = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
   if (address->sa_family == AF_INET6) bytes = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
   if (!bytes || !inet_ntop(address->sa_family, bytes, x->address, sizeof x->address)) x->address[0] = '\0';
-  x->address_public = is_public(address);
+  x->address_public = http_address_is_public(address);
 }
 
 static bool public_only(const struct http_slot *slot) {

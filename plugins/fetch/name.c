@@ -34,7 +34,8 @@ static bool take_untrusted(struct fetch *f, const char *word) {
   while (*word == '.' || *word == ' ') word++;
   const char *dot = strrchr(word, '.');
   char extension[16] = "";
-  if (dot && strlen(dot) < sizeof extension && strlen(word) > FETCH_NAME_MAX) strcpy(extension, dot);
+  size_t plain = dot ? 1 + strspn(dot + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") : 0;
+  if (dot && !dot[plain] && plain < sizeof extension && strlen(word) > FETCH_NAME_MAX) strcpy(extension, dot);
   const size_t room = FETCH_NAME_MAX - strlen(extension);
   size_t n = 0;
   while (*word) {

@@ -170,6 +170,12 @@ def test_names_and_types_a_server_gives_are_made_harmless(server, tmp_path, quer
     assert report.results["name"] == name and report.results["media_type"] == media_type
 
 
+def test_an_endless_name_is_cut_and_keeps_its_extension(server, tmp_path):
+    report = fetch(tmp_path, f"{server.url}/named?d=attachment;filename=%22{'a' * 900}.mp4%22")
+    assert brought(tmp_path, report) == BODY
+    assert report.results["name"] == "a" * 196 + ".mp4"
+
+
 def test_the_operators_name_wins_and_may_not_leave_the_folder(server, tmp_path):
     assert fetch(tmp_path, server.url + "/good/x.mp4", {"name": "mine.bin"}).results["name"] == "mine.bin"
     for bad in ["../x", "a/b", "..", "x" * 300]:

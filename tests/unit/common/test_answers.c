@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <cmocka.h>
 
 #include "common/s3.h"
@@ -53,6 +56,37 @@ static void headers_of_an_answer(void **state) {
   assert_false(http_header(&x, "Content", value, sizeof value));
   http_reset(&x);
   assert_int_equal(http_length(&x), -1);
+}
+
+static void addresses_that_are_not_public(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    bool is_public;
+  } rows[] = {
+    {"93.184.216.34", true},    {"8.8.8.8", true},          {"127.0.0.1", false},        {"127.255.0.9", false},
+    {"10.1.2.3", false},        {"172.16.0.1", false},      {"172.31.255.255", false},   {"172.32.0.1", true},
+    {"192.168.1.1", false},     {"169.254.169.254", false}, {"100.64.0.1", false},       {"100.128.0.1", true},
+    {"0.0.0.0", false},         {"224.0.0.1", false},       {"255.255.255.255", false},  {"198.18.0.1", false},
+    {"::1", false},             {"::", false},              {"fe80::1", false},          {"fd00::1", false},
+    {"2606:4700::1111", true},  {"::ffff:127.0.0.1", false}, {"::ffff:8.8.8.8", true},   {"64:ff9b::10.0.0.1", false},
+    {"2002:7f00:1::", false},   {"2001:db8::1", false},     {"ff02::1", false},          {"2002:808:808::", true},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    union {
+      struct sockaddr any;
+      struct sockaddr_in v4;
+      struct sockaddr_in6 v6;
+    } address = {0};
+    if (strchr(rows[i].text, ':')) {
+      address.v6.sin6_family = AF_INET6;
+      assert_int_equal(inet_pton(AF_INET6, rows[i].text, &address.v6.sin6_addr), 1);
+    } else {
+      address.v4.sin_family = AF_INET;
+      assert_int_equal(inet_pton(AF_INET, rows[i].text, &address.v4.sin_addr), 1);
+    }
+    if (http_address_is_public(&address.any) != rows[i].is_public) fail_msg("%s", rows[i].text);
+  }
 }
 
 static struct s3_store *some_store(struct http_client **client) {
@@ -167,6 +201,7 @@ int main(void) {
     cmocka_unit_test(xml_texts_and_entities),
     cmocka_unit_test(broken_xml_ends),
     cmocka_unit_test(headers_of_an_answer),
+    cmocka_unit_test(addresses_that_are_not_public),
     cmocka_unit_test(errors_become_verdicts_with_a_cure),
     cmocka_unit_test(endpoints_that_make_no_sense),
     cmocka_unit_test(object_urls_are_path_style_and_encoded),
