@@ -54,10 +54,11 @@ void buf_format(struct buf *b, const char *format, ...) {
 
 /* Length of the valid UTF-8 sequence at s (RFC 3629: no overlong forms, surrogates or values above U+10FFFF), or 0. */
 static size_t utf8_length(const unsigned char *s, size_t left) {
-  static const struct { unsigned char low, high, second_low, second_high, length; } rows[] = {
-      {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-      {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-      {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+  static const struct {
+    unsigned char low, high, second_low, second_high, length;
+  } rows[] = {{0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+              {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+              {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
     if (s[0] < rows[i].low || s[0] > rows[i].high) continue;
     if (rows[i].length > left) return 0;
@@ -91,8 +92,10 @@ void buf_json_text(struct buf *b, const char *text, size_t size) {
       continue;
     }
     buf_add(b, text + plain, at - plain);
-    if (length == 0) buf_text(b, "\xef\xbf\xbd");
-    else add_escaped(b, s[at]);
+    if (length == 0)
+      buf_text(b, "\xef\xbf\xbd");
+    else
+      add_escaped(b, s[at]);
     plain = ++at;
   }
   buf_add(b, text + plain, at - plain);

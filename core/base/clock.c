@@ -50,23 +50,33 @@ const char *clock_human(int64_t us, char out[32]) {
   const char *sign = us < 0 ? "-" : "";
   uint64_t n = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
   uint64_t seconds = (n + 500000) / 1000000;
-  if (n < 1000) snprintf(out, 32, "%s%" PRIu64 " us", sign, n);
-  else if (n < 999500) snprintf(out, 32, "%s%" PRIu64 " ms", sign, (n + 500) / 1000);
+  if (n < 1000)
+    snprintf(out, 32, "%s%" PRIu64 " us", sign, n);
+  else if (n < 999500)
+    snprintf(out, 32, "%s%" PRIu64 " ms", sign, (n + 500) / 1000);
   else if ((n + 50000) / 100000 < 600) {
     uint64_t tenths = (n + 50000) / 100000;
-    if (tenths % 10) snprintf(out, 32, "%s%" PRIu64 ".%" PRIu64 " s", sign, tenths / 10, tenths % 10);
-    else snprintf(out, 32, "%s%" PRIu64 " s", sign, tenths / 10);
+    if (tenths % 10)
+      snprintf(out, 32, "%s%" PRIu64 ".%" PRIu64 " s", sign, tenths / 10, tenths % 10);
+    else
+      snprintf(out, 32, "%s%" PRIu64 " s", sign, tenths / 10);
   } else if (seconds < 3600) {
-    if (seconds % 60) snprintf(out, 32, "%s%" PRIu64 " min %" PRIu64 " s", sign, seconds / 60, seconds % 60);
-    else snprintf(out, 32, "%s%" PRIu64 " min", sign, seconds / 60);
+    if (seconds % 60)
+      snprintf(out, 32, "%s%" PRIu64 " min %" PRIu64 " s", sign, seconds / 60, seconds % 60);
+    else
+      snprintf(out, 32, "%s%" PRIu64 " min", sign, seconds / 60);
   } else if (seconds < 86400) {
     uint64_t minutes = seconds / 60;
-    if (minutes % 60) snprintf(out, 32, "%s%" PRIu64 " h %" PRIu64 " min", sign, minutes / 60, minutes % 60);
-    else snprintf(out, 32, "%s%" PRIu64 " h", sign, minutes / 60);
+    if (minutes % 60)
+      snprintf(out, 32, "%s%" PRIu64 " h %" PRIu64 " min", sign, minutes / 60, minutes % 60);
+    else
+      snprintf(out, 32, "%s%" PRIu64 " h", sign, minutes / 60);
   } else {
     uint64_t hours = seconds / 3600;
-    if (hours % 24) snprintf(out, 32, "%s%" PRIu64 " d %" PRIu64 " h", sign, hours / 24, hours % 24);
-    else snprintf(out, 32, "%s%" PRIu64 " d", sign, hours / 24);
+    if (hours % 24)
+      snprintf(out, 32, "%s%" PRIu64 " d %" PRIu64 " h", sign, hours / 24, hours % 24);
+    else
+      snprintf(out, 32, "%s%" PRIu64 " d", sign, hours / 24);
   }
   return out;
 }

@@ -8,7 +8,8 @@
 
 const char *err_word(enum err code) {
   switch (code) {
-#define ERR_WORD(name, word) case ERR_##name: return word;
+#define ERR_WORD(name, word)                                                                                           \
+  case ERR_##name: return word;
     ERR_TABLE(ERR_WORD)
 #undef ERR_WORD
   }

@@ -70,8 +70,10 @@ int fs_open_beneath(int root, const char *relative, int flags, mode_t mode, stru
   }
   int fd = open_beneath(root, relative, flags | O_CLOEXEC, mode);
   if (fd >= 0) return fd;
-  if (errno == ELOOP || errno == EXDEV) error_set(e, ERR_DENIED, "%s is or passes through a symbolic link", relative);
-  else error_errno(e, errno, "cannot open %s", relative);
+  if (errno == ELOOP || errno == EXDEV)
+    error_set(e, ERR_DENIED, "%s is or passes through a symbolic link", relative);
+  else
+    error_errno(e, errno, "cannot open %s", relative);
   return -1;
 }
 

@@ -73,8 +73,10 @@ static void write_value(struct buf *out, const struct value *v, unsigned flags, 
   case VALUE_NUMBER: write_number(out, v->number, true); break;
   case VALUE_PERCENT: write_number(out, v->number, false); break;
   case VALUE_TEXT:
-    if (v->secret && !(flags & VALUE_JSON_REVEAL)) buf_text(out, "\"***\"");
-    else buf_json_text(out, v->text, v->text_size);
+    if (v->secret && !(flags & VALUE_JSON_REVEAL))
+      buf_text(out, "\"***\"");
+    else
+      buf_json_text(out, v->text, v->text_size);
     break;
   case VALUE_LIST:
   case VALUE_MAP: write_members(out, v, flags, depth); break;

@@ -7,14 +7,16 @@
 
 enum { DEPTH_MAX = 64 };
 
-/* Nesting is measured before the parser sees the text: jansson recurses up to 2048 levels, too many for a small stack. */
+/* Nesting is measured before the parser sees the text: jansson recurses 2048 levels deep, too many for a small stack. */
 static bool too_deep(const char *text, size_t size) {
   unsigned depth = 0;
   bool quoted = false;
   for (size_t i = 0; i < size; i++) {
     if (quoted) {
-      if (text[i] == '\\') i++;
-      else if (text[i] == '"') quoted = false;
+      if (text[i] == '\\')
+        i++;
+      else if (text[i] == '"')
+        quoted = false;
     } else if (text[i] == '"') {
       quoted = true;
     } else if (text[i] == '[' || text[i] == '{') {

@@ -22,7 +22,9 @@ static struct {
   size_t secret_count;
 } sink = {PTHREAD_MUTEX_INITIALIZER, STDERR_FILENO, LOG_LEVEL_INFO, false, NULL, 0};
 
-static _Thread_local struct { char job[CONTEXT_MAX], stage[CONTEXT_MAX], attempt[CONTEXT_MAX], plugin[CONTEXT_MAX]; } here;
+static _Thread_local struct {
+  char job[CONTEXT_MAX], stage[CONTEXT_MAX], attempt[CONTEXT_MAX], plugin[CONTEXT_MAX];
+} here;
 
 void log_open(int fd, enum log_level lowest, bool json) {
   pthread_mutex_lock(&sink.lock);
@@ -144,8 +146,10 @@ void log_line(enum log_level level, const char *format, ...) {
   pthread_mutex_lock(&sink.lock);
   if (level >= sink.lowest) {
     scrub_locked(said);
-    if (sink.json) compose_json(&line, level, at, said);
-    else compose_text(&line, level, at, said);
+    if (sink.json)
+      compose_json(&line, level, at, said);
+    else
+      compose_text(&line, level, at, said);
     write_all(sink.fd, line.data, line.size);
   }
   pthread_mutex_unlock(&sink.lock);

@@ -167,8 +167,10 @@ static void heap_remove(struct loop *loop, struct loop_timer *t) {
   struct loop_timer *last = loop->heap[--loop->timers];
   if (last == t) return;
   size_t index = t->index;
-  if (index > 0 && earlier(last, loop->heap[(index - 1) / 2])) sift_up(loop, last, index);
-  else sift_down(loop, last, index);
+  if (index > 0 && earlier(last, loop->heap[(index - 1) / 2]))
+    sift_up(loop, last, index);
+  else
+    sift_down(loop, last, index);
 }
 
 struct loop_timer *loop_at(struct loop *loop, int64_t at_us, loop_fn *call, void *context) {
@@ -263,8 +265,10 @@ void loop_turn(struct loop *loop, int64_t wait_us) {
   bool posted = false;
   for (int i = 0; i < n; i++) {
     struct loop_watch *w = events[i].data.ptr;
-    if (!w) posted = true;
-    else if (!w->dead) w->call(w->context, w->fd, events[i].events);
+    if (!w)
+      posted = true;
+    else if (!w->dead)
+      w->call(w->context, w->fd, events[i].events);
   }
   if (posted) run_posts(loop);
   run_timers(loop);

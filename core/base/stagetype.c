@@ -108,7 +108,7 @@ bool port_types_match(const struct port_type *output, const struct port_type *in
 /* ---- the set ---- */
 
 struct stage_set {
-  unsigned references; /* atomic */
+  unsigned references;       /* atomic */
   struct stage_type **items; /* sorted by name */
   size_t count;
 };
@@ -139,8 +139,10 @@ static size_t place_of(const struct stage_set *set, const char *name) {
   size_t low = 0, high = set->count;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
-    if (strcmp(set->items[middle]->name, name) < 0) low = middle + 1;
-    else high = middle;
+    if (strcmp(set->items[middle]->name, name) < 0)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return low;
 }
@@ -151,7 +153,8 @@ enum err stage_set_add(struct stage_set *set, struct stage_type *type, struct er
   size_t at = place_of(set, type->name);
   if (at < set->count && strcmp(set->items[at]->name, type->name) == 0) {
     const struct stage_type *first = set->items[at];
-    error_set(e, ERR_CONFLICT, "stage '%s' of %s is left out: %s (%s) brings a stage of that name already; remove one of them",
+    error_set(e, ERR_CONFLICT,
+              "stage '%s' of %s is left out: %s (%s) brings a stage of that name already; remove one of them",
               type->name, or_unknown(type->plugin_path), or_unknown(first->plugin_id), or_unknown(first->plugin_path));
     stage_type_free(&type);
     return ERR_CONFLICT;

@@ -1,4 +1,4 @@
-/* Stage descriptions as value trees. What comes back may have been written by a plugin's process: every row is checked. */
+/* Stage descriptions as value trees. What comes back may be a plugin's writing: every row is checked. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,7 +101,7 @@ struct value *stage_type_to_value(const struct stage_type *t) {
 /* ---- from ---- */
 
 struct reader {
-  char where[200]; /* "stage 'hls', parameter 3" */
+  char where[200]; /* "stage 'mark', parameter 3" */
   struct error *e;
 };
 
@@ -128,8 +128,10 @@ static bool get_name(struct reader *r, const struct value *row, const char *key,
   for (size_t i = 0; s[i]; i++) {
     bool letter = s[i] >= 'a' && s[i] <= 'z', digit = s[i] >= '0' && s[i] <= '9';
     if (letter || (i > 0 && (digit || s[i] == joint))) continue;
-    return refuse(r, joint == '-' ? "must be lower case letters, digits and dashes, a letter first"
-                                  : "must be lower case letters, digits and underscores, a letter first", key);
+    return refuse(r,
+                  joint == '-' ? "must be lower case letters, digits and dashes, a letter first"
+                               : "must be lower case letters, digits and underscores, a letter first",
+                  key);
   }
   return true;
 }
@@ -138,7 +140,8 @@ static bool get_uint(struct reader *r, const struct value *row, const char *key,
                      uint32_t *out) {
   const struct value *v = value_get(row, key);
   if (!v || v->type != VALUE_INT) return refuse(r, "is missing or no integer", key);
-  if (v->integer < (int64_t)low || v->integer > (int64_t)high) return refuse(r, "is outside what this version knows", key);
+  if (v->integer < (int64_t)low || v->integer > (int64_t)high)
+    return refuse(r, "is outside what this version knows", key);
   *out = (uint32_t)v->integer;
   return true;
 }

@@ -11,7 +11,9 @@ static struct value *value_new(enum value_type type) {
   return v;
 }
 
-struct value *value_null(void) { return value_new(VALUE_NULL); }
+struct value *value_null(void) {
+  return value_new(VALUE_NULL);
+}
 
 struct value *value_bool(bool b) {
   struct value *v = value_new(VALUE_BOOL);
@@ -31,7 +33,9 @@ struct value *value_number(double x) {
   return v;
 }
 
-struct value *value_text(const char *text) { return text ? value_text_n(text, strlen(text)) : value_null(); }
+struct value *value_text(const char *text) {
+  return text ? value_text_n(text, strlen(text)) : value_null();
+}
 
 struct value *value_text_n(const char *text, size_t size) {
   struct value *v = value_new(VALUE_TEXT);
@@ -47,8 +51,12 @@ struct value *value_of(enum value_type type, int64_t integer, double number) {
   return v;
 }
 
-struct value *value_list(void) { return value_new(VALUE_LIST); }
-struct value *value_map(void) { return value_new(VALUE_MAP); }
+struct value *value_list(void) {
+  return value_new(VALUE_LIST);
+}
+struct value *value_map(void) {
+  return value_new(VALUE_MAP);
+}
 
 void value_free(struct value **v) {
   if (!v || !*v) return;

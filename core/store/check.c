@@ -36,9 +36,11 @@ static void check_history(struct check *c, const struct job_record *job) {
     struct event_record event = {0};
     uint64_t seq = s.key.mv_size == prefix.size + 8 ? u64_of((const char *)s.key.mv_data + prefix.size) : 0;
     uint64_t cursor = s.data.mv_size == 8 ? u64_of(s.data.mv_data) : 0;
-    if (seq != expected) complain(c, "job %s: event %" PRIu64 " stands where %" PRIu64 " should", job->id, seq, expected);
+    if (seq != expected)
+      complain(c, "job %s: event %" PRIu64 " stands where %" PRIu64 " should", job->id, seq, expected);
     if (cursor <= last_cursor) complain(c, "job %s: event %" PRIu64 " is out of order", job->id, seq);
-    if (!event_load(&c->tx, cursor, &event)) complain(c, "job %s: event %" PRIu64 " is missing", job->id, seq);
+    if (!event_load(&c->tx, cursor, &event))
+      complain(c, "job %s: event %" PRIu64 " is missing", job->id, seq);
     else if (!event.job || strcmp(event.job, job->id) != 0 || event.seq != seq || event.cursor != cursor)
       complain(c, "job %s: event %" PRIu64 " belongs to another job", job->id, seq);
     event_record_clear(&event);
@@ -74,7 +76,8 @@ static void check_attempts(struct check *c, const struct job_record *job) {
     MDB_val v;
     uint64_t fence = s.key.mv_size == prefix.size + 8 ? u64_of((const char *)s.key.mv_data + prefix.size) : 0;
     struct key live = key_u64(fence);
-    if (fence == 0 || fence > c->counters.fence) complain(c, "job %s: attempt %" PRIu64 " above the counter", job->id, fence);
+    if (fence == 0 || fence > c->counters.fence)
+      complain(c, "job %s: attempt %" PRIu64 " above the counter", job->id, fence);
     if (!attempt_load(&c->tx, job->id, fence, &attempt) || attempt.fence != fence)
       complain(c, "job %s: attempt %" PRIu64 " cannot be read", job->id, fence);
     else if (row_get(&c->tx, DB_LIVE, &live, &v) != (attempt.state == ATTEMPT_LIVE))
@@ -88,9 +91,12 @@ static void check_indices(struct check *c, const struct job_record *job) {
   MDB_val v;
   bool ended = job_status_is_terminal(job->status);
   struct key status = key_status(job->status, job->id), open = key_open(job);
-  const struct { char tag; const char *value; } names[] = {
-      {'p', job->pipeline}, {'o', job->owner}, {'a', job->asset}, {'b', job->batch}};
-  if (!row_get(&c->tx, DB_INDEX, &status, &v)) complain(c, "job %s: missing among the %s", job->id, job_status_word(job->status));
+  const struct {
+    char tag;
+    const char *value;
+  } names[] = {{'p', job->pipeline}, {'o', job->owner}, {'a', job->asset}, {'b', job->batch}};
+  if (!row_get(&c->tx, DB_INDEX, &status, &v))
+    complain(c, "job %s: missing among the %s", job->id, job_status_word(job->status));
   if (row_get(&c->tx, DB_OPEN, &open, &v) == ended) complain(c, "job %s: the list of open jobs disagrees", job->id);
   for (size_t i = 0; i < 4; i++) {
     if (!names[i].value) continue;
@@ -107,8 +113,8 @@ static void check_jobs(struct check *c) {
   const struct key all = {.size = 0};
   for (bool more = scan_first(&s, &c->tx, DB_JOBS, &all); more; more = scan_next(&s)) {
     struct job_record job = {0};
-    bool good = record_decode(&job_layout, s.data.mv_data, s.data.mv_size, &job) && job.id && job.status >= JOB_QUEUED &&
-                job.status <= JOB_CANCELLED && strlen(job.id) == s.key.mv_size &&
+    bool good = record_decode(&job_layout, s.data.mv_data, s.data.mv_size, &job) && job.id &&
+                job.status >= JOB_QUEUED && job.status <= JOB_CANCELLED && strlen(job.id) == s.key.mv_size &&
                 memcmp(job.id, s.key.mv_data, s.key.mv_size) == 0;
     if (good) {
       check_history(c, &job);
@@ -204,7 +210,8 @@ enum err store_check(struct store *s, void (*report)(void *context, const char *
     free(c->lines[i]);
   }
   if (!status && c->problems)
-    status = error_set(e, ERR_CORRUPT, "%s: %" PRIu64 " things in the store disagree; restore a backup or export what is there",
+    status = error_set(e, ERR_CORRUPT,
+                       "%s: %" PRIu64 " things in the store disagree; restore a backup or export what is there",
                        s->db.folder, c->problems);
   free(c);
   return status;

@@ -32,7 +32,8 @@ enum err db_fault(struct database *db, int code, const char *what, struct error 
   enum err status = ERR_IO;
   if (says_full(db, code)) {
     const char *thing = code == MDB_MAP_FULL ? "the store's map is full" : "no space left on its file system";
-    status = error_set(e, ERR_NO_SPACE, "%s: %s: %s; make room and try again, nothing is lost", db->folder, what, thing);
+    status =
+        error_set(e, ERR_NO_SPACE, "%s: %s: %s; make room and try again, nothing is lost", db->folder, what, thing);
   } else if (code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID) {
     status = error_set(e, ERR_CORRUPT, "%s: %s: the store is damaged; restore a backup", db->folder, what);
   } else if (code == MDB_VERSION_MISMATCH) {
@@ -46,10 +47,12 @@ enum err db_fault(struct database *db, int code, const char *what, struct error 
 
 /* ---- opening ---- */
 
-static bool is_same(const struct stat *a, const struct stat *b) { return a->st_dev == b->st_dev && a->st_ino == b->st_ino; }
+static bool is_same(const struct stat *a, const struct stat *b) {
+  return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
 
-/* LMDB 0.9.24 leaves a descriptor without close-on-exec: a child could write the database. Found by what they name, since
- * the library tells of one only. */
+/* LMDB 0.9.24 leaves a descriptor without close-on-exec: a child could write the database. Found by what they name,
+ * since the library tells of one only. */
 static void close_on_exec(const char *folder) {
   mem_auto char *data_path = mem_format("%s/data.mdb", folder), *lock_path = mem_format("%s/lock.mdb", folder);
   struct stat data, lock, s;

@@ -20,8 +20,19 @@
 #include "store/store.h"
 
 enum db {
-  DB_META, DB_JOBS, DB_SPECS, DB_STAGES, DB_ATTEMPTS, DB_LIVE, DB_EVENTS, DB_HISTORY, DB_CHECKPOINTS, DB_IDENTITY,
-  DB_OPEN, DB_INDEX, DB_COUNT
+  DB_META,
+  DB_JOBS,
+  DB_SPECS,
+  DB_STAGES,
+  DB_ATTEMPTS,
+  DB_LIVE,
+  DB_EVENTS,
+  DB_HISTORY,
+  DB_CHECKPOINTS,
+  DB_IDENTITY,
+  DB_OPEN,
+  DB_INDEX,
+  DB_COUNT
 };
 const char *db_name(enum db db);
 
@@ -69,9 +80,9 @@ struct key {
 };
 struct key key_text(const char *text);
 struct key key_u64(uint64_t n);
-struct key key_prefix(const char *id);                     /* id NUL */
-struct key key_of(const char *id, uint64_t n);             /* id NUL n:be64 */
-struct key key_stage(const char *id, uint16_t position);   /* id NUL position:be16 */
+struct key key_prefix(const char *id);                             /* id NUL */
+struct key key_of(const char *id, uint64_t n);                     /* id NUL n:be64 */
+struct key key_stage(const char *id, uint16_t position);           /* id NUL position:be16 */
 struct key key_index(char tag, const char *value, const char *id); /* id NULL: the prefix of all */
 void key_add(struct key *k, const void *bytes, size_t size);
 uint64_t u64_of(const void *eight_bytes);

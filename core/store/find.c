@@ -78,8 +78,10 @@ enum err store_find(struct store *s, const char *prefix, char id[STORE_ID_MAX], 
   id[0] = '\0';
   enum err status = read_begin(&s->db, &tx, e);
   if (status) return status;
-  if (strcmp(prefix, "last") == 0) find_last(&tx, &found, &count);
-  else if (can_be_id(prefix)) find_prefix(&tx, prefix, &found, &count);
+  if (strcmp(prefix, "last") == 0)
+    find_last(&tx, &found, &count);
+  else if (can_be_id(prefix))
+    find_prefix(&tx, prefix, &found, &count);
   status = read_end(&tx, e);
   if (status) return status;
   if (count == 0 && strcmp(prefix, "last") == 0) return error_set(e, ERR_NOT_FOUND, "there are no jobs yet");

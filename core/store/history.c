@@ -139,8 +139,10 @@ enum err store_events_since(struct store *s, uint64_t after_cursor, size_t limit
       tx.fault = MDB_CORRUPTED;
   scan_end(&scan);
   status = read_end(&tx, e);
-  if (status) event_list_clear(events);
-  else if (first_kept) *first_kept = first;
+  if (status)
+    event_list_clear(events);
+  else if (first_kept)
+    *first_kept = first;
   return status;
 }
 

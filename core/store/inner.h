@@ -8,7 +8,14 @@
 #include "store/store.h"
 
 enum verb {
-  VERB_SUBMIT = 1, VERB_CHANGE, VERB_BEGIN, VERB_CANCEL, VERB_REOPEN, VERB_CHECKPOINT, VERB_DELETE, VERB_PROGRESS
+  VERB_SUBMIT = 1,
+  VERB_CHANGE,
+  VERB_BEGIN,
+  VERB_CANCEL,
+  VERB_REOPEN,
+  VERB_CHECKPOINT,
+  VERB_DELETE,
+  VERB_PROGRESS
 };
 
 /* One call of a writing verb, everything in it owned. */
@@ -48,7 +55,8 @@ struct store {
   void (*notify)(void *context);
   void *context;
   pthread_t writer; /* joined by store_close */
-  /* Lock: guards all below. Never held while LMDB works or a completion runs. Taken alone or after db.lock, never before. */
+  /* Lock: guards all below. Never held while LMDB works or a completion runs. Taken alone or after db.lock, never
+   * before. */
   pthread_mutex_t lock;
   pthread_cond_t wake, committed;
   struct request *queue, **queue_end;

@@ -45,13 +45,17 @@ struct key key_status(enum job_status status, const char *id) {
 }
 
 static void index_names(struct tx *tx, const struct job_record *job, bool there) {
-  const struct { char tag; const char *value; } names[] = {
-      {'p', job->pipeline}, {'o', job->owner}, {'a', job->asset}, {'b', job->batch}};
+  const struct {
+    char tag;
+    const char *value;
+  } names[] = {{'p', job->pipeline}, {'o', job->owner}, {'a', job->asset}, {'b', job->batch}};
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
     if (!names[i].value) continue;
     struct key k = key_index(names[i].tag, names[i].value, job->id);
-    if (there) row_put(tx, DB_INDEX, &k, "", 0);
-    else row_delete(tx, DB_INDEX, &k);
+    if (there)
+      row_put(tx, DB_INDEX, &k, "", 0);
+    else
+      row_delete(tx, DB_INDEX, &k);
   }
 }
 
@@ -59,11 +63,15 @@ static void index_names(struct tx *tx, const struct job_record *job, bool there)
 static void index_state(struct work *w, const struct job_record *job, bool there) {
   struct key status = key_status(job->status, job->id), open = key_open(job);
   w->store->counters.by_status[job->status] += there ? 1 : (uint64_t)-1;
-  if (there) row_put(&w->tx, DB_INDEX, &status, "", 0);
-  else row_delete(&w->tx, DB_INDEX, &status);
+  if (there)
+    row_put(&w->tx, DB_INDEX, &status, "", 0);
+  else
+    row_delete(&w->tx, DB_INDEX, &status);
   if (job_status_is_terminal(job->status)) return;
-  if (there) row_put(&w->tx, DB_OPEN, &open, "", 0);
-  else row_delete(&w->tx, DB_OPEN, &open);
+  if (there)
+    row_put(&w->tx, DB_OPEN, &open, "", 0);
+  else
+    row_delete(&w->tx, DB_OPEN, &open);
 }
 
 void job_save(struct work *w, const struct job_record *old, const struct job_record *job) {
@@ -140,8 +148,10 @@ void attempt_save(struct tx *tx, const char *job, const struct attempt_record *a
   struct key k = key_of(job, attempt->fence), live = key_u64(attempt->fence);
   record_encode(&b, &attempt_layout, attempt);
   row_put(tx, DB_ATTEMPTS, &k, b.data, b.size);
-  if (attempt->state == ATTEMPT_LIVE) row_put(tx, DB_LIVE, &live, job, strlen(job));
-  else row_delete(tx, DB_LIVE, &live);
+  if (attempt->state == ATTEMPT_LIVE)
+    row_put(tx, DB_LIVE, &live, job, strlen(job));
+  else
+    row_delete(tx, DB_LIVE, &live);
 }
 
 /* ---- events ---- */

@@ -43,12 +43,16 @@ static void source_open(struct sources *all, const struct key *prefix, const cha
     s->over = true;
     return;
   }
-  if (before) key_add(&bound, before, strlen(before));
-  else key_add(&bound, "\xff", 1); /* no id begins with it */
+  if (before)
+    key_add(&bound, before, strlen(before));
+  else
+    key_add(&bound, "\xff", 1); /* no id begins with it */
   s->key = (MDB_val){bound.size, bound.bytes};
   int code = mdb_cursor_get(s->cursor, &s->key, &data, MDB_SET_RANGE);
-  if (code == MDB_NOTFOUND) code = mdb_cursor_get(s->cursor, &s->key, &data, MDB_LAST);
-  else if (code == 0) code = mdb_cursor_get(s->cursor, &s->key, &data, MDB_PREV);
+  if (code == MDB_NOTFOUND)
+    code = mdb_cursor_get(s->cursor, &s->key, &data, MDB_LAST);
+  else if (code == 0)
+    code = mdb_cursor_get(s->cursor, &s->key, &data, MDB_PREV);
   settle(all, s, code);
 }
 
@@ -74,8 +78,14 @@ static void sources_close(struct sources *all) {
 }
 
 static void sources_open(struct sources *all, struct tx *tx, const struct job_filter *f) {
-  const struct { char tag; const char *value; } names[] = { /* the narrowest first */
-      {'b', f->batch}, {'a', f->asset}, {'o', f->owner}, {'p', f->pipeline}};
+  const struct {
+    char tag;
+    const char *value;
+  } names[] = {/* the narrowest first */
+               {'b', f->batch},
+               {'a', f->asset},
+               {'o', f->owner},
+               {'p', f->pipeline}};
   struct key prefix = {.size = 0};
   *all = (struct sources){.tx = tx, .db = DB_INDEX};
   for (size_t i = 0; i < 4; i++) {
@@ -153,8 +163,10 @@ enum err store_open_jobs(struct store *s, struct job_list *jobs, struct error *e
     if (scan.key.mv_size <= 9 || scan.key.mv_size - 9 >= sizeof(id)) continue;
     memcpy(id, (const char *)scan.key.mv_data + 9, scan.key.mv_size - 9);
     struct job_record *job = list_add(jobs);
-    if (job_load(&tx, id, job)) spec_load(&tx, job);
-    else jobs->count--;
+    if (job_load(&tx, id, job))
+      spec_load(&tx, job);
+    else
+      jobs->count--;
   }
   scan_end(&scan);
   status = read_end(&tx, e);

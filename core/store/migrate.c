@@ -1,4 +1,5 @@
-/* Schema versions: a newer store is refused with the cure, an older one backed up and brought forward in one transaction.
+/* Schema versions: a newer store is refused with the cure, an older one backed up and brought forward in one
+ * transaction.
  *
  *   1  jobs, stages, attempts, events; lists were scans
  *   2  `index` and `open` are kept, counts by status stand in `counters` */
@@ -12,8 +13,10 @@
 #include "store/inner.h"
 
 static void index_job(struct tx *tx, struct counters *c, const struct job_record *job) {
-  const struct { char tag; const char *value; } names[] = {
-      {'p', job->pipeline}, {'o', job->owner}, {'a', job->asset}, {'b', job->batch}};
+  const struct {
+    char tag;
+    const char *value;
+  } names[] = {{'p', job->pipeline}, {'o', job->owner}, {'a', job->asset}, {'b', job->batch}};
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
     if (!names[i].value) continue;
     struct key k = key_index(names[i].tag, names[i].value, job->id);
@@ -34,8 +37,10 @@ void derived_rebuild(struct tx *tx, struct counters *c) {
     struct job_record job = {0};
     bool good = record_decode(&job_layout, s.data.mv_data, s.data.mv_size, &job) && job.id &&
                 job.status >= JOB_QUEUED && job.status <= JOB_CANCELLED;
-    if (good) index_job(tx, c, &job);
-    else tx->fault = MDB_CORRUPTED;
+    if (good)
+      index_job(tx, c, &job);
+    else
+      tx->fault = MDB_CORRUPTED;
     job_record_clear(&job);
   }
   scan_end(&s);
@@ -57,8 +62,10 @@ static uint32_t schema_load(struct tx *tx) {
   uint32_t le = 0;
   struct key k = key_text("schema");
   if (!row_get(tx, DB_META, &k, &v)) return 0;
-  if (v.mv_size == sizeof(le)) memcpy(&le, v.mv_data, sizeof(le));
-  else tx->fault = MDB_CORRUPTED;
+  if (v.mv_size == sizeof(le))
+    memcpy(&le, v.mv_data, sizeof(le));
+  else
+    tx->fault = MDB_CORRUPTED;
   return le32toh(le);
 }
 
@@ -82,8 +89,10 @@ static enum err look(struct store *s, uint32_t *version, struct error *e) {
   if (status) return status;
   *version = 0;
   int code = mdb_dbi_open(tx.txn, db_name(DB_META), 0, &s->db.dbi[DB_META]);
-  if (code == 0) *version = schema_load(&tx);
-  else if (code != MDB_NOTFOUND) tx.fault = code;
+  if (code == 0)
+    *version = schema_load(&tx);
+  else if (code != MDB_NOTFOUND)
+    tx.fault = code;
   return read_end(&tx, e);
 }
 
@@ -94,9 +103,11 @@ static enum err back_up(struct store *s, uint32_t version, struct error *e) {
     if (*c == ':' || *c == '.') *c = '-';
   mem_auto char *folder = mem_format("%s/backup-schema-%u-%s", s->db.folder, version, at);
   enum err status = backup_into(&s->db, folder, e);
-  if (status) error_prefix(e, "the store must be backed up before it is brought to a newer version");
-  else log_info("%s: store of schema %u backed up as %s before it is brought to %d", s->db.folder, version, folder,
-                SCHEMA_VERSION);
+  if (status)
+    error_prefix(e, "the store must be backed up before it is brought to a newer version");
+  else
+    log_info("%s: store of schema %u backed up as %s before it is brought to %d", s->db.folder, version, folder,
+             SCHEMA_VERSION);
   return status;
 }
 

@@ -13,8 +13,10 @@ static void refuse(int fd, const char *folder, struct error *e) {
   char text[32] = "";
   ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
   long pid = n > 0 ? strtol(text, NULL, 10) : 0;
-  if (pid > 0) error_set(e, ERR_BUSY, "%s is in use by process %ld", folder, pid);
-  else error_set(e, ERR_BUSY, "%s is in use by another process", folder);
+  if (pid > 0)
+    error_set(e, ERR_BUSY, "%s is in use by process %ld", folder, pid);
+  else
+    error_set(e, ERR_BUSY, "%s is in use by another process", folder);
 }
 
 /* The pid is for messages alone: whether somebody owns the folder is what the lock says. */
@@ -33,8 +35,10 @@ int owner_lock(const char *folder, struct error *e) {
     return -1;
   }
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) refuse(fd, folder, e);
-    else error_errno(e, errno, "cannot lock %s", path);
+    if (errno == EWOULDBLOCK)
+      refuse(fd, folder, e);
+    else
+      error_errno(e, errno, "cannot lock %s", path);
     close(fd);
     return -1;
   }

@@ -12,8 +12,8 @@ struct page {
 };
 
 /* Oldest first. Goes on behind `last`, which is moved; false when the index has no more. */
-static bool take_page(struct tx *tx, enum job_status status, char last[STORE_ID_MAX], uint64_t *excess, int64_t cutoff_us,
-                      struct page *out) {
+static bool take_page(struct tx *tx, enum job_status status, char last[STORE_ID_MAX], uint64_t *excess,
+                      int64_t cutoff_us, struct page *out) {
   enum { LOOKED_AT_MAX = 4096 }; /* bounds how long a read transaction stays open */
   struct scan s;
   struct key prefix = key_status(status, NULL), from = prefix;

@@ -7,38 +7,55 @@
 #include "base/mem.h"
 #include "base/value.h"
 
-#define F(record, number, kind, member) {number, FIELD_##kind, offsetof(struct record, member), #member}
+#define F(record, number, kind, member)                                                                                \
+  { number, FIELD_##kind, offsetof(struct record, member), #member }
 #define COUNT(fields) (sizeof(fields) / sizeof((fields)[0]))
 
-static const struct field job_fields[] = {
-    F(job_record, 1, TEXT, id),           F(job_record, 2, TEXT, identity),    F(job_record, 3, TEXT, pipeline),
-    F(job_record, 4, TEXT, title),        F(job_record, 5, TEXT, owner),       F(job_record, 6, TEXT, asset),
-    F(job_record, 7, TEXT, batch),        F(job_record, 0, JSON, spec_json),   F(job_record, 8, 32, status),
-    F(job_record, 9, 32, round),          F(job_record, 10, 32, priority),     F(job_record, 11, 64, created_us),
-    F(job_record, 12, 64, started_us),    F(job_record, 13, 64, ended_us),     F(job_record, 14, TEXT, wait_reason),
-    F(job_record, 15, 32, pct_ppm),       F(job_record, 16, 32, attempt),      F(job_record, 17, 32, max_attempts),
-    F(job_record, 18, BOOL, cancel_requested), F(job_record, 19, JSON, result_json), F(job_record, 20, JSON, error_json),
-    F(job_record, 21, 64, last_seq)};
+static const struct field job_fields[] = {F(job_record, 1, TEXT, id),
+                                          F(job_record, 2, TEXT, identity),
+                                          F(job_record, 3, TEXT, pipeline),
+                                          F(job_record, 4, TEXT, title),
+                                          F(job_record, 5, TEXT, owner),
+                                          F(job_record, 6, TEXT, asset),
+                                          F(job_record, 7, TEXT, batch),
+                                          F(job_record, 0, JSON, spec_json),
+                                          F(job_record, 8, 32, status),
+                                          F(job_record, 9, 32, round),
+                                          F(job_record, 10, 32, priority),
+                                          F(job_record, 11, 64, created_us),
+                                          F(job_record, 12, 64, started_us),
+                                          F(job_record, 13, 64, ended_us),
+                                          F(job_record, 14, TEXT, wait_reason),
+                                          F(job_record, 15, 32, pct_ppm),
+                                          F(job_record, 16, 32, attempt),
+                                          F(job_record, 17, 32, max_attempts),
+                                          F(job_record, 18, BOOL, cancel_requested),
+                                          F(job_record, 19, JSON, result_json),
+                                          F(job_record, 20, JSON, error_json),
+                                          F(job_record, 21, 64, last_seq)};
 
 static const struct field stage_fields[] = {
-    F(stage_record, 1, TEXT, stage),      F(stage_record, 2, 32, status),      F(stage_record, 3, 32, attempts),
-    F(stage_record, 4, 32, lost),         F(stage_record, 5, 32, tries),       F(stage_record, 6, BOOL, suspect),
-    F(stage_record, 7, BOOL, apart),      F(stage_record, 8, 64, not_before_us), F(stage_record, 9, 64, delay_us),
-    F(stage_record, 10, 64, fence),       F(stage_record, 11, 64, started_us), F(stage_record, 12, 64, ended_us),
+    F(stage_record, 1, TEXT, stage),        F(stage_record, 2, 32, status),
+    F(stage_record, 3, 32, attempts),       F(stage_record, 4, 32, lost),
+    F(stage_record, 5, 32, tries),          F(stage_record, 6, BOOL, suspect),
+    F(stage_record, 7, BOOL, apart),        F(stage_record, 8, 64, not_before_us),
+    F(stage_record, 9, 64, delay_us),       F(stage_record, 10, 64, fence),
+    F(stage_record, 11, 64, started_us),    F(stage_record, 12, 64, ended_us),
     F(stage_record, 13, JSON, result_json), F(stage_record, 14, TEXT, manifest_sha256),
-    F(stage_record, 15, JSON, error_json), F(stage_record, 16, TEXT, reason)};
+    F(stage_record, 15, JSON, error_json),  F(stage_record, 16, TEXT, reason)};
 
 static const struct field attempt_fields[] = {
-    F(attempt_record, 0, TEXT, job),      F(attempt_record, 1, 64, fence),     F(attempt_record, 2, TEXT, stages),
-    F(attempt_record, 3, 32, state),      F(attempt_record, 4, TEXT, node),    F(attempt_record, 5, TEXT, boot_id),
-    F(attempt_record, 6, 64, generation), F(attempt_record, 7, 32, pid),       F(attempt_record, 8, 64, started_us),
-    F(attempt_record, 9, 64, ended_us),   F(attempt_record, 10, TEXT, outcome),
-    F(attempt_record, 11, TEXT, stage_at_fault), F(attempt_record, 12, JSON, error_json),
-    F(attempt_record, 13, JSON, stats_json)};
+    F(attempt_record, 0, TEXT, job),         F(attempt_record, 1, 64, fence),
+    F(attempt_record, 2, TEXT, stages),      F(attempt_record, 3, 32, state),
+    F(attempt_record, 4, TEXT, node),        F(attempt_record, 5, TEXT, boot_id),
+    F(attempt_record, 6, 64, generation),    F(attempt_record, 7, 32, pid),
+    F(attempt_record, 8, 64, started_us),    F(attempt_record, 9, 64, ended_us),
+    F(attempt_record, 10, TEXT, outcome),    F(attempt_record, 11, TEXT, stage_at_fault),
+    F(attempt_record, 12, JSON, error_json), F(attempt_record, 13, JSON, stats_json)};
 
-static const struct field event_fields[] = {
-    F(event_record, 1, TEXT, job),  F(event_record, 2, 64, seq),   F(event_record, 3, 64, cursor),
-    F(event_record, 4, TEXT, type), F(event_record, 5, 64, at_us), F(event_record, 6, JSON, body_json)};
+static const struct field event_fields[] = {F(event_record, 1, TEXT, job),  F(event_record, 2, 64, seq),
+                                            F(event_record, 3, 64, cursor), F(event_record, 4, TEXT, type),
+                                            F(event_record, 5, 64, at_us),  F(event_record, 6, JSON, body_json)};
 
 const struct layout job_layout = {job_fields, COUNT(job_fields)};
 const struct layout stage_layout = {stage_fields, COUNT(stage_fields)};
@@ -102,9 +119,12 @@ static bool take_field(const struct field *f, const char *bytes, size_t size, vo
   uint64_t n = 0;
   memcpy(&n, bytes, size);
   n = le64toh(n);
-  if (f->kind == FIELD_64) memcpy(at, &n, 8);
-  else if (f->kind == FIELD_32) memcpy(at, &(uint32_t){(uint32_t)n}, 4);
-  else memcpy(at, &(bool){n != 0}, sizeof(bool));
+  if (f->kind == FIELD_64)
+    memcpy(at, &n, 8);
+  else if (f->kind == FIELD_32)
+    memcpy(at, &(uint32_t){(uint32_t)n}, 4);
+  else
+    memcpy(at, &(bool){n != 0}, sizeof(bool));
   return true;
 }
 
@@ -151,8 +171,10 @@ void record_copy(const struct layout *layout, void *to, const void *from, size_t
 /* Verbatim when it is JSON; what somebody stored that is none must not spoil the line. */
 static void add_json(struct buf *out, const char *text) {
   struct value *parsed = NULL;
-  if (value_from_json(text, strlen(text), &parsed, NULL) == ERR_OK && !strpbrk(text, "\n\r")) buf_text(out, text);
-  else buf_json_text(out, text, strlen(text));
+  if (value_from_json(text, strlen(text), &parsed, NULL) == ERR_OK && !strpbrk(text, "\n\r"))
+    buf_text(out, text);
+  else
+    buf_json_text(out, text, strlen(text));
   value_free(&parsed);
 }
 
@@ -164,11 +186,16 @@ void record_json(struct buf *out, const struct layout *layout, const void *recor
     if (is_text(f) && !text) continue;
     buf_format(out, "%s\"%s\":", separator, f->name);
     separator = ",";
-    if (f->kind == FIELD_JSON) add_json(out, text);
-    else if (f->kind == FIELD_TEXT) buf_json_text(out, text, strlen(text));
-    else if (f->kind == FIELD_BOOL) buf_text(out, number_at(f, record) ? "true" : "false");
-    else if (f->kind == FIELD_32) buf_format(out, "%" PRId32, (int32_t)number_at(f, record));
-    else buf_format(out, "%" PRId64, (int64_t)number_at(f, record));
+    if (f->kind == FIELD_JSON)
+      add_json(out, text);
+    else if (f->kind == FIELD_TEXT)
+      buf_json_text(out, text, strlen(text));
+    else if (f->kind == FIELD_BOOL)
+      buf_text(out, number_at(f, record) ? "true" : "false");
+    else if (f->kind == FIELD_32)
+      buf_format(out, "%" PRId32, (int32_t)number_at(f, record));
+    else
+      buf_format(out, "%" PRId64, (int64_t)number_at(f, record));
   }
 }
 

@@ -179,7 +179,8 @@ void store_change(struct store *store, const struct change *change, store_done *
 void store_begin_attempt(struct store *store, const struct change *change, store_done *done, void *context) {
   struct request *r = change_request(VERB_BEGIN, change, done, context);
   if (r->fence) refuse_now(r, ERR_USAGE, "a new attempt is %s, it brings none", "given its fence");
-  if (!change->attempt || !change->stage_count) refuse_now(r, ERR_USAGE, "a new attempt needs %s", "a record and stages");
+  if (!change->attempt || !change->stage_count)
+    refuse_now(r, ERR_USAGE, "a new attempt needs %s", "a record and stages");
   writer_queue(store, r);
 }
 

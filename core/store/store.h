@@ -1,4 +1,5 @@
-/* store.h - durable state in the engine's verbs. Two implementations, one conformance suite: LMDB and (later) PostgreSQL.
+/* store.h - durable state in the engine's verbs. Two implementations, one conformance suite: LMDB and (later)
+ * PostgreSQL.
  *
  * Durable before visible: a verb's completion runs only after its transaction is on disk. Completions of one store run
  * in commit order, on the thread that calls store_dispatch().
@@ -11,13 +12,12 @@
  *                            \-> failed | soft-failed | cancelled        waiting -> skipped
  *
  * Fencing: every attempt gets a number from a counter of the store that only grows. A change that carries a fence is
- * applied only while that number is the fence of every stage it writes (checked inside the same transaction); otherwise nothing of it is
- * applied and the answer is ERR_STALE.
- * Events: `seq` is contiguous per job from 1, `cursor` grows in commit order over all jobs; both are assigned by the
- * transaction that stores the event.
- * Text fields are UTF-8; *_json fields are JSON text that the store keeps verbatim. Values above 16 KiB: ERR_TOO_LARGE.
- * Threads: every function is [any-thread] unless it says otherwise. Reads copy out and hold nothing open.
- * Errors of any verb: ERR_NO_SPACE (disk or map full; nothing lost, heals when space returns), ERR_IO, ERR_CORRUPT. */
+ * applied only while that number is the fence of every stage it writes (checked inside the same transaction); otherwise
+ * nothing of it is applied and the answer is ERR_STALE. Events: `seq` is contiguous per job from 1, `cursor` grows in
+ * commit order over all jobs; both are assigned by the transaction that stores the event. Text fields are UTF-8; *_json
+ * fields are JSON text that the store keeps verbatim. Values above 16 KiB: ERR_TOO_LARGE. Threads: every function is
+ * [any-thread] unless it says otherwise. Reads copy out and hold nothing open. Errors of any verb: ERR_NO_SPACE (disk
+ * or map full; nothing lost, heals when space returns), ERR_IO, ERR_CORRUPT. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,14 +29,14 @@
 enum { STORE_VALUE_MAX = 16 * 1024, STORE_ID_MAX = 64 };
 
 enum job_status { /* 7: the words of DESIGN's `status` */
-  JOB_QUEUED = 1,
-  JOB_PROCESSING,
-  JOB_RETRYING,
-  JOB_HELD,
-  JOB_PAUSED,
-  JOB_COMPLETED,
-  JOB_FAILED,
-  JOB_CANCELLED,
+                  JOB_QUEUED = 1,
+                  JOB_PROCESSING,
+                  JOB_RETRYING,
+                  JOB_HELD,
+                  JOB_PAUSED,
+                  JOB_COMPLETED,
+                  JOB_FAILED,
+                  JOB_CANCELLED,
 };
 const char *job_status_word(enum job_status status);
 bool job_status_from_word(const char *word, enum job_status *status);
@@ -63,14 +63,14 @@ struct job_record {
   char *identity; /* hex digest of pinned pipeline, input, params, output folder: at most one live job each */
   char *pipeline; /* name */
   char *title, *owner, *asset, *batch;
-  char *spec_json;   /* what was submitted (input identity, params, folders, pinned pipeline's digest); never changes */
+  char *spec_json; /* what was submitted (input identity, params, folders, pinned pipeline's digest); never changes */
   enum job_status status;
-  uint32_t round;    /* from 1; an operator's retry opens the next */
-  int32_t priority;  /* 0-100 */
+  uint32_t round;                           /* from 1; an operator's retry opens the next */
+  int32_t priority;                         /* 0-100 */
   int64_t created_us, started_us, ended_us; /* wall; 0: not yet */
-  char *wait_reason; /* why it is not running, for people */
-  uint32_t pct_ppm;  /* high-water mark of the round, 0-1000000 */
-  uint32_t attempt, max_attempts; /* as events carry them, from 1 */
+  char *wait_reason;                        /* why it is not running, for people */
+  uint32_t pct_ppm;                         /* high-water mark of the round, 0-1000000 */
+  uint32_t attempt, max_attempts;           /* as events carry them, from 1 */
   bool cancel_requested;
   char *result_json; /* completed */
   char *error_json;  /* failed: {message, stage, code, debug} */
@@ -80,19 +80,19 @@ struct job_record {
 struct stage_record {
   char *stage; /* id in the pipeline */
   enum stage_status status;
-  uint32_t attempts;   /* of this round that count against `retry` */
-  uint32_t lost;       /* attempts lost with their zygote or engine, bounded at 3 */
-  uint32_t tries;      /* attempts of any kind, all rounds */
-  bool suspect;        /* crashed in a fused pass: next attempt alone */
-  bool apart;          /* dropped from its pass: gets one of its own */
+  uint32_t attempts;     /* of this round that count against `retry` */
+  uint32_t lost;         /* attempts lost with their zygote or engine, bounded at 3 */
+  uint32_t tries;        /* attempts of any kind, all rounds */
+  bool suspect;          /* crashed in a fused pass: next attempt alone */
+  bool apart;            /* dropped from its pass: gets one of its own */
   int64_t not_before_us; /* wall, DELAYED: earliest next attempt */
   int64_t delay_us;      /* the configured delay behind it: a restart waits never longer than this */
-  uint64_t fence;      /* of the live or last attempt; 0: never tried */
+  uint64_t fence;        /* of the live or last attempt; 0: never tried */
   int64_t started_us, ended_us;
-  char *result_json;   /* typed results, as value_json of a map */
+  char *result_json;     /* typed results, as value_json of a map */
   char *manifest_sha256; /* digest of the manifest file (publishing, finished); NULL: none */
-  char *error_json;    /* last failure */
-  char *reason;        /* skipped: why; waiting: what for */
+  char *error_json;      /* last failure */
+  char *reason;          /* skipped: why; waiting: what for */
 };
 
 enum attempt_state { ATTEMPT_LIVE = 1, ATTEMPT_OVER };
@@ -100,24 +100,24 @@ enum attempt_state { ATTEMPT_LIVE = 1, ATTEMPT_OVER };
 struct attempt_record {
   char *job; /* filled by reads, ignored by writes */
   uint64_t fence;
-  char *stages;   /* ids, comma-separated */
+  char *stages; /* ids, comma-separated */
   enum attempt_state state;
   char *node, *boot_id; /* lease: who runs it */
   uint64_t generation;  /* of its zygote */
   int32_t pid;          /* 0 until started */
   int64_t started_us, ended_us;
-  char *outcome;    /* attempt_end_word() or "ok", "failed", "retry" */
+  char *outcome;        /* attempt_end_word() or "ok", "failed", "retry" */
   char *stage_at_fault; /* NULL: none or unclear */
-  char *error_json; /* NULL on success */
-  char *stats_json; /* decoded frames, cpu, rss, plugin ids, versions and digests */
+  char *error_json;     /* NULL on success */
+  char *stats_json;     /* decoded frames, cpu, rss, plugin ids, versions and digests */
 };
 
 struct event_record {
   char *job;
   uint64_t seq, cursor;
-  char *type;       /* "queued", "started", "stage", ... */
-  int64_t at_us;    /* wall */
-  char *body_json;  /* object: the envelope's fields beyond type, jobId, seq, at */
+  char *type;      /* "queued", "started", "stage", ... */
+  int64_t at_us;   /* wall */
+  char *body_json; /* object: the envelope's fields beyond type, jobId, seq, at */
 };
 
 void job_record_clear(struct job_record *r);
@@ -128,10 +128,22 @@ void job_record_copy(struct job_record *to, const struct job_record *from);
 void stage_record_copy(struct stage_record *to, const struct stage_record *from);
 
 /* Lists that reads hand out; free with the matching function. */
-struct job_list { struct job_record *items; size_t count; };
-struct stage_list { struct stage_record *items; size_t count; };
-struct attempt_list { struct attempt_record *items; size_t count; };
-struct event_list { struct event_record *items; size_t count; };
+struct job_list {
+  struct job_record *items;
+  size_t count;
+};
+struct stage_list {
+  struct stage_record *items;
+  size_t count;
+};
+struct attempt_list {
+  struct attempt_record *items;
+  size_t count;
+};
+struct event_list {
+  struct event_record *items;
+  size_t count;
+};
 void job_list_clear(struct job_list *l);
 void stage_list_clear(struct stage_list *l);
 void attempt_list_clear(struct attempt_list *l);
@@ -141,15 +153,16 @@ void event_list_clear(struct event_list *l);
 
 struct store;
 struct store_options {
-  const char *folder;  /* state directory: owner.lock, data.mdb, ... are made in it */
-  uint64_t map_bytes;  /* 0: 64 GiB (reserved address space, not disk) */
-  bool read_only;      /* for a look without ownership is not possible: only the owner opens LMDB */
+  const char *folder;            /* state directory: owner.lock, data.mdb, ... are made in it */
+  uint64_t map_bytes;            /* 0: 64 GiB (reserved address space, not disk) */
+  bool read_only;                /* for a look without ownership is not possible: only the owner opens LMDB */
   void (*notify)(void *context); /* called on the writer's thread when completions wait for store_dispatch */
   void *context;
   const struct clock *clock; /* NULL: the system's; stamps jobs and events */
 };
-/* Takes the exclusive lock on owner.lock for life and writes the pid into it (for messages only). ERR_BUSY: owned, the message names the
- * pid. ERR_VERSION: written by a newer version; the message says the cure. Older schemas are backed up beside it, then migrated. */
+/* Takes the exclusive lock on owner.lock for life and writes the pid into it (for messages only). ERR_BUSY: owned, the
+ * message names the pid. ERR_VERSION: written by a newer version; the message says the cure. Older schemas are backed
+ * up beside it, then migrated. */
 enum err store_open(struct store **store, const struct store_options *options, struct error *e);
 /* Commits what is queued, runs no further completions, releases the lock. */
 void store_close(struct store **store);
@@ -163,11 +176,11 @@ enum err store_flush(struct store *store, struct error *e);
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
 struct commit {
-  enum err status;     /* of this verb; `error` says more */
+  enum err status; /* of this verb; `error` says more */
   struct error error;
-  const char *job;     /* id; for submit: the new or the existing job */
-  bool existed;        /* submit: a live or completed job of the same identity was there, nothing was written */
-  uint64_t fence;      /* begin_attempt: the new number */
+  const char *job; /* id; for submit: the new or the existing job */
+  bool existed;    /* submit: a live or completed job of the same identity was there, nothing was written */
+  uint64_t fence;  /* begin_attempt: the new number */
   uint64_t first_seq, last_seq, last_cursor; /* of the events stored; 0: none */
 };
 typedef void store_done(void *context, const struct commit *commit);
@@ -177,9 +190,9 @@ struct event_draft {
   const char *body_json;
 };
 
-/* Stores job (id, created_us, round, last_seq are assigned unless id is given) with its stages, all WAITING, and its events. If a
- * job with this identity exists that is not failed or cancelled: answers it instead (existed). done may be NULL.
- * ERR_CONFLICT when a given id is taken. Names (identity, pipeline, owner, asset, batch) have at most 255 bytes. */
+/* Stores job (id, created_us, round, last_seq are assigned unless id is given) with its stages, all WAITING, and its
+ * events. If a job with this identity exists that is not failed or cancelled: answers it instead (existed). done may be
+ * NULL. ERR_CONFLICT when a given id is taken. Names (identity, pipeline, owner, asset, batch) have at most 255 bytes. */
 void store_submit(struct store *store, const struct job_record *job, const char *const *stages, size_t stage_count,
                   const struct event_draft *events, size_t event_count, store_done *done, void *context);
 
@@ -209,17 +222,17 @@ struct change {
   const struct event_draft *events;
   size_t event_count;
 };
-/* ERR_NOT_FOUND; ERR_STALE (fence); ERR_CONFLICT: the job is terminal already (no job_fields, stages or events may follow a terminal
- * status; the attempt record alone may). Everything is copied before the call returns. */
+/* ERR_NOT_FOUND; ERR_STALE (fence); ERR_CONFLICT: the job is terminal already (no job_fields, stages or events may
+ * follow a terminal status; the attempt record alone may). Everything is copied before the call returns. */
 void store_change(struct store *store, const struct change *change, store_done *done, void *context);
 
 /* Takes a lease: assigns a fencing number, stores the attempt (LIVE) and the given stage records with status RUNNING
- * and that fence, plus events and job fields. ERR_CONFLICT when one of the stages has a LIVE attempt, or the job is terminal or has
- * cancel_requested. change->fence must be 0, change->attempt is required. */
+ * and that fence, plus events and job fields. ERR_CONFLICT when one of the stages has a LIVE attempt, or the job is
+ * terminal or has cancel_requested. change->fence must be 0, change->attempt is required. */
 void store_begin_attempt(struct store *store, const struct change *change, store_done *done, void *context);
 
-/* Persists the intent to cancel (cancel_requested) with events. ERR_CONFLICT when already terminal: message says so. Asking
- * again changes nothing and stores no events (existed). */
+/* Persists the intent to cancel (cancel_requested) with events. ERR_CONFLICT when already terminal: message says so.
+ * Asking again changes nothing and stores no events (existed). */
 void store_request_cancel(struct store *store, const char *job, const struct event_draft *events, size_t event_count,
                           store_done *done, void *context);
 
@@ -247,11 +260,11 @@ enum err store_find(struct store *store, const char *prefix, char id[STORE_ID_MA
 enum err store_by_identity(struct store *store, const char *identity, struct job_record *job, struct error *e);
 
 struct job_filter {
-  uint32_t statuses; /* bits 1 << job_status; 0: any */
+  uint32_t statuses;                            /* bits 1 << job_status; 0: any */
   const char *pipeline, *owner, *asset, *batch; /* NULL: any */
-  int64_t since_us;      /* created at or after */
-  const char *before_id; /* page: jobs older than this one; NULL: from the newest */
-  size_t limit;          /* 0: 100; at most 1000 */
+  int64_t since_us;                             /* created at or after */
+  const char *before_id;                        /* page: jobs older than this one; NULL: from the newest */
+  size_t limit;                                 /* 0: 100; at most 1000 */
 };
 enum err store_jobs(struct store *store, const struct job_filter *filter, struct job_list *jobs, struct error *e);
 /* Not terminal, highest priority first, then oldest. */
@@ -268,7 +281,9 @@ enum err store_events_since(struct store *store, uint64_t after_cursor, size_t l
 enum err store_last_cursor(struct store *store, uint64_t *cursor, struct error *e);
 /* map of key -> text as JSON object; "{}" when none. malloc'ed. */
 enum err store_checkpoints(struct store *store, const char *job, const char *stage, char **json, struct error *e);
-struct store_counts { uint64_t by_status[16]; };
+struct store_counts {
+  uint64_t by_status[16];
+};
 enum err store_counts(struct store *store, struct store_counts *counts, struct error *e);
 
 /* ---- care ------------------------------------------------------------------------------------------------------- */
@@ -283,8 +298,9 @@ enum err store_prune(struct store *store, const struct store_retention *retentio
 /* Consistent copy of a running store into an empty folder (mdb_env_copy2, compacting). */
 enum err store_backup(struct store *store, const char *folder, struct error *e);
 /* Reads everything, checks invariants (seq contiguous, indices agree, fences below the counter). report gets lines. */
-enum err store_check(struct store *store, void (*report)(void *context, const char *line), void *context, struct error *e);
-/* Every record as one JSON object a line. Consistent job by job; export a backup where all of it must be one moment's. */
+enum err store_check(struct store *store, void (*report)(void *context, const char *line), void *context,
+                     struct error *e);
+/* Every record as one JSON object a line. Consistent job by job; export a backup where all must be one moment's. */
 enum err store_export(struct store *store, int fd, struct error *e);
 
 /* What the writer has done since opening: verbs per transaction is what group commit brings. */

@@ -1,4 +1,4 @@
-/* Verbs on whole jobs: submit, cancel, reopen, delete, progress. Each looks first and writes only when it will succeed. */
+/* Verbs on whole jobs: submit, cancel, reopen, delete, progress. Each looks first, and writes only if it will succeed. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -167,8 +167,9 @@ static bool may_reopen(struct work *w, struct request *r, const struct job_recor
   struct job_record other = {0};
   bool taken = old->identity && identity_owner(&w->tx, old->identity, &other) && strcmp(other.id, old->id) != 0 &&
                counts_as_the_same(&other);
-  if (taken) refuse(r, ERR_CONFLICT, "job %s has taken the place of job %s and is %s", other.id, r->job,
-                    job_status_word(other.status));
+  if (taken)
+    refuse(r, ERR_CONFLICT, "job %s has taken the place of job %s and is %s", other.id, r->job,
+           job_status_word(other.status));
   job_record_clear(&other);
   return !taken && !w->tx.fault;
 }

@@ -1,6 +1,6 @@
-/* The one thread that writes. It takes whatever waits, commits it as one transaction with one sync, and hands the answers
- * on in that order. What the database refuses as a group is tried again one by one, so that a verb that does not fit
- * spoils no neighbour. */
+/* The one thread that writes. It takes whatever waits, commits it as one transaction with one sync, and hands the
+ * answers on in that order. What the database refuses as a group is tried again one by one, so that a verb that does
+ * not fit spoils no neighbour. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -35,8 +35,8 @@ static void run_verb(struct work *w, struct request *r) {
   }
 }
 
-/* Runs and commits the first `count` of the list; answers the fault that kept all of them from the disk, 0 when they are
- * on it. */
+/* Runs and commits the first `count` of the list; answers the fault that kept all of them from the disk, 0 when they
+ * are on it. */
 static int commit_group(struct store *s, struct request *list, size_t count) {
   struct work w = {.store = s, .now_us = clock_wall(s->clock)};
   struct counters before = s->counters;
@@ -48,8 +48,10 @@ static int commit_group(struct store *s, struct request *list, size_t count) {
   for (size_t i = 0; i < count && !w.tx.fault; i++, r = r->next) run_verb(&w, r);
   if (memcmp(&before, &s->counters, sizeof(before)) != 0) counters_save(&w.tx, &s->counters);
   code = w.tx.fault;
-  if (code) mdb_txn_abort(w.tx.txn);
-  else code = mdb_txn_commit(w.tx.txn); /* frees it either way */
+  if (code)
+    mdb_txn_abort(w.tx.txn);
+  else
+    code = mdb_txn_commit(w.tx.txn); /* frees it either way */
   if (!code) return 0;
   s->counters = before;
   memcpy(s->last_id, last_id, sizeof(last_id));
@@ -96,8 +98,10 @@ static uint64_t commit_singly(struct store *s, struct request *list, int code, b
       recover(s);
     }
     if (panicked) code = EIO;
-    if (code) answer_fault(s, r, code);
-    else commits++;
+    if (code)
+      answer_fault(s, r, code);
+    else
+      commits++;
   }
   return commits;
 }

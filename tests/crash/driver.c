@@ -83,8 +83,13 @@ static void begun(void *context, const struct commit *c) {
   struct stage_record row = {.stage = stages[l->stage], .status = STAGE_FINISHED, .result_json = result};
   struct attempt_record over = {.state = ATTEMPT_OVER};
   struct event_draft said = {"stage", body};
-  struct change change = {.job = l->job, .fence = l->fence, .stages = &row, .stage_count = 1, .attempt = &over,
-                          .events = &said, .event_count = 1};
+  struct change change = {.job = l->job,
+                          .fence = l->fence,
+                          .stages = &row,
+                          .stage_count = 1,
+                          .attempt = &over,
+                          .events = &said,
+                          .event_count = 1};
   store_note_progress(l->driver->store, l->job, (uint32_t)(l->stage + 1) * 400000);
   store_change(l->driver->store, &change, finished, l);
 }
@@ -92,8 +97,11 @@ static void begun(void *context, const struct commit *c) {
 static void end_job(struct life *l) {
   struct job_record values = {.status = JOB_COMPLETED, .ended_us = clock_wall(&clock_system)};
   struct event_draft said = {"completed", "{\"result\":null}"};
-  struct change change = {.job = l->job, .job_fields = JOB_SET_STATUS | JOB_SET_ENDED, .job_values = &values,
-                          .events = &said, .event_count = 1};
+  struct change change = {.job = l->job,
+                          .job_fields = JOB_SET_STATUS | JOB_SET_ENDED,
+                          .job_values = &values,
+                          .events = &said,
+                          .event_count = 1};
   store_change(l->driver->store, &change, completed, l);
 }
 
@@ -105,7 +113,8 @@ static void go_on(struct life *l) {
   struct stage_record row = {.stage = stages[l->stage], .status = STAGE_RUNNING};
   struct attempt_record attempt = {.state = ATTEMPT_LIVE};
   struct event_draft said = {"stage", "{\"state\":\"started\"}"};
-  struct change change = {.job = l->job, .stages = &row, .stage_count = 1, .attempt = &attempt, .events = &said, .event_count = 1};
+  struct change change = {
+      .job = l->job, .stages = &row, .stage_count = 1, .attempt = &attempt, .events = &said, .event_count = 1};
   store_begin_attempt(l->driver->store, &change, begun, l);
 }
 

@@ -51,7 +51,8 @@ static int check_finished(const struct fact *f, struct store *store) {
   for (size_t i = 0; i < stages.count; i++) {
     const struct stage_record *s = &stages.items[i];
     if (strcmp(s->stage, f->stage) != 0) continue;
-    found = s->status == STAGE_FINISHED && s->fence == f->fence && s->result_json && strcmp(s->result_json, result) == 0;
+    found =
+        s->status == STAGE_FINISHED && s->fence == f->fence && s->result_json && strcmp(s->result_json, result) == 0;
   }
   stage_list_clear(&stages);
   if (!found) return wrong(f, "the stage is not finished by that attempt");
@@ -84,7 +85,8 @@ static int check_events(const char *job, struct store *store) {
     event_list_clear(&events);
     if (!count) break;
   }
-  if (bad || ends > 1 || finished > 2) fprintf(stderr, "job %s: %d gaps, %d ends, %d stages finished\n", job, bad, ends, finished);
+  if (bad || ends > 1 || finished > 2)
+    fprintf(stderr, "job %s: %d gaps, %d ends, %d stages finished\n", job, bad, ends, finished);
   return bad || ends > 1 || finished > 2;
 }
 

@@ -30,8 +30,8 @@ static void take_lines(struct buf *text, struct facts *facts, int *bad) {
   text->size = rest;
 }
 
-/* Reads facts until `until_us`, or to the end of the file when it is negative. A torn last line is no fact: its write had
- * not returned. */
+/* Reads facts until `until_us`, or to the end of the file when it is negative. A torn last line is no fact: its write
+ * had not returned. */
 static bool listen_to(int fd, int64_t until_us, struct buf *text, struct facts *facts, int *bad) {
   for (;;) {
     int64_t left = until_us < 0 ? 1000000 : until_us - clock_boot(&clock_system);

@@ -46,17 +46,26 @@ static ssize_t receive_packet(int socket, struct message_header *header, void *b
   return n;
 }
 
-static bool type_is_known(uint32_t type) { return (type >= MESSAGE_HELLO && type <= MESSAGE_BYE) || type == MESSAGE_GO; }
+static bool type_is_known(uint32_t type) {
+  return (type >= MESSAGE_HELLO && type <= MESSAGE_BYE) || type == MESSAGE_GO;
+}
 
 static enum err check_packet(const struct message_header *h, size_t size, int flags, struct error *e) {
   const char *wrong = NULL;
-  if (flags & MSG_CTRUNC) wrong = "it carries descriptors";
-  else if (flags & MSG_TRUNC || size > MESSAGE_MAX) wrong = "it is too large";
-  else if (size < sizeof(*h)) wrong = "it is shorter than its header";
-  else if (h->magic != MESSAGE_MAGIC) wrong = "it does not begin as messages do";
-  else if (!type_is_known(h->type)) wrong = "its type is unknown";
-  else if (h->stage < -1 || h->stage >= UNIT_STAGES_MAX) wrong = "its stage is out of range";
-  else if (h->body_size != size - sizeof(*h)) wrong = "its size is not what its header says";
+  if (flags & MSG_CTRUNC)
+    wrong = "it carries descriptors";
+  else if (flags & MSG_TRUNC || size > MESSAGE_MAX)
+    wrong = "it is too large";
+  else if (size < sizeof(*h))
+    wrong = "it is shorter than its header";
+  else if (h->magic != MESSAGE_MAGIC)
+    wrong = "it does not begin as messages do";
+  else if (!type_is_known(h->type))
+    wrong = "its type is unknown";
+  else if (h->stage < -1 || h->stage >= UNIT_STAGES_MAX)
+    wrong = "its stage is out of range";
+  else if (h->body_size != size - sizeof(*h))
+    wrong = "its size is not what its header says";
   if (!wrong) return ERR_OK;
   error_set(e, ERR_PROTOCOL, "a message broke the attempt protocol: %s", wrong);
   error_debug(e, "%zu bytes, flags %#x", size, (unsigned)flags);

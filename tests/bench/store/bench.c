@@ -1,6 +1,7 @@
-/* bench_store FOLDER [SECONDS [ROUNDS]] - durable transitions a second: 1, 8, 64 and 512 in flight, interleaved in one run.
- * A transition is one acknowledged verb of a job's life: submit, begin, finish, complete, each with an event, as the engine
- * writes them. One in flight is one transaction and one sync each; more in flight is what group commit makes of it. */
+/* bench_store FOLDER [SECONDS [ROUNDS]] - durable transitions a second: 1, 8, 64 and 512 in flight, interleaved in one
+ * run. A transition is one acknowledged verb of a job's life: submit, begin, finish, complete, each with an event, as
+ * the engine writes them. One in flight is one transaction and one sync each; more in flight is what group commit makes
+ * of it. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +43,10 @@ static void stepped(void *context, const struct commit *c) {
   if (l->step == 0) snprintf(l->job, sizeof(l->job), "%s", c->job);
   if (c->fence) l->fence = c->fence;
   l->step = (l->step + 1) % 4;
-  if (l->bench->over) l->bench->running--;
-  else next(l);
+  if (l->bench->over)
+    l->bench->running--;
+  else
+    next(l);
 }
 
 static void next(struct life *l) {

@@ -125,7 +125,10 @@ struct seen {
 
 static enum err see(void *context, const struct fs_entry *entry, struct error *e) {
   struct seen *s = context;
-  buf_format(&s->names, "%s%s ", entry->path, S_ISLNK(entry->stat.st_mode) ? "@" : S_ISDIR(entry->stat.st_mode) ? "/" : "");
+  buf_format(&s->names, "%s%s ", entry->path,
+             S_ISLNK(entry->stat.st_mode)   ? "@"
+             : S_ISDIR(entry->stat.st_mode) ? "/"
+                                            : "");
   if (s->stop_at_file && S_ISREG(entry->stat.st_mode)) return error_set(e, s->stop_at_file, "seen enough");
   return ERR_OK;
 }

@@ -158,8 +158,8 @@ static void json_not_read(const char *text, size_t size) {
 
 static void bad_json_is_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {"", "{", "{\"a\":1,\"a\":2}", "[1,]", "\"\\u0000\"", "\"\xff\"", "1 2", "nul",
-                                    "99999999999999999999", "1e999", "\"\\ud800\""};
+  static const char *const bad[] = {"",    "{",   "{\"a\":1,\"a\":2}",    "[1,]",  "\"\\u0000\"", "\"\xff\"",
+                                    "1 2", "nul", "99999999999999999999", "1e999", "\"\\ud800\""};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) json_not_read(bad[i], strlen(bad[i]));
   json_not_read("\"a\0b\"", 5);
   char deep[200000];

@@ -10,8 +10,12 @@
 
 #pragma GCC diagnostic ignored "-Wcast-qual"
 static void reads(const char *type, const char *body, const char *wanted) {
-  struct event_record event = {.job = (char *)"j1", .seq = 3, .cursor = 99, .type = (char *)type,
-                               .at_us = 1769860800123456, .body_json = (char *)body};
+  struct event_record event = {.job = (char *)"j1",
+                               .seq = 3,
+                               .cursor = 99,
+                               .type = (char *)type,
+                               .at_us = 1769860800123456,
+                               .body_json = (char *)body};
   struct buf buf_auto out = {0};
   event_envelope(&out, &event);
   assert_string_equal(buf_string(&out), wanted);

@@ -68,8 +68,15 @@ static void a_stale_result_is_dropped_whole(void **state) {
   struct stage_record stage = {.stage = one, .status = STAGE_FINISHED, .result_json = result};
   struct job_record values = {.status = JOB_COMPLETED};
   struct event_draft said = {"completed", NULL};
-  struct change stale = {.job = a.job, .fence = old, .stages = &stage, .stage_count = 1, .job_fields = JOB_SET_STATUS,
-                         .job_values = &values, .attempt = &over, .events = &said, .event_count = 1};
+  struct change stale = {.job = a.job,
+                         .fence = old,
+                         .stages = &stage,
+                         .stage_count = 1,
+                         .job_fields = JOB_SET_STATUS,
+                         .job_values = &values,
+                         .attempt = &over,
+                         .events = &said,
+                         .event_count = 1};
   assert_int_equal(change(s, &stale).status, ERR_STALE);
   assert_int_equal(event_count(s, a.job), events);
   struct stage_record now = stage_now(s, a.job, "one");
@@ -89,7 +96,8 @@ static void one_stale_stage_of_two_drops_both(void **state) {
   struct answer a = submit(s, NULL);
   uint64_t one = begin(s, a.job, "one").fence, two = begin(s, a.job, "two").fence;
   char name_one[] = "one", name_two[] = "two";
-  struct stage_record stages[2] = {{.stage = name_two, .status = STAGE_FINISHED}, {.stage = name_one, .status = STAGE_FINISHED}};
+  struct stage_record stages[2] = {{.stage = name_two, .status = STAGE_FINISHED},
+                                   {.stage = name_one, .status = STAGE_FINISHED}};
   struct change c = {.job = a.job, .fence = two, .stages = stages, .stage_count = 2};
   assert_int_equal(change(s, &c).status, ERR_STALE);
   struct stage_record now = stage_now(s, a.job, "two");
@@ -171,14 +179,10 @@ static void misuse_is_named(void **state) {
 
 int run_fences(void) {
   const struct CMUnitTest tests[] = {
-      PROVES(an_attempt_takes_a_number_that_only_grows),
-      PROVES(live_attempts_are_found_with_their_job),
-      PROVES(no_second_attempt_while_the_first_may_live),
-      PROVES(a_stale_result_is_dropped_whole),
-      PROVES(one_stale_stage_of_two_drops_both),
-      PROVES(an_ended_job_still_takes_the_attempts_end),
-      PROVES(checkpoints_last_until_their_stage_finishes),
-      PROVES(misuse_is_named),
+      PROVES(an_attempt_takes_a_number_that_only_grows),   PROVES(live_attempts_are_found_with_their_job),
+      PROVES(no_second_attempt_while_the_first_may_live),  PROVES(a_stale_result_is_dropped_whole),
+      PROVES(one_stale_stage_of_two_drops_both),           PROVES(an_ended_job_still_takes_the_attempts_end),
+      PROVES(checkpoints_last_until_their_stage_finishes), PROVES(misuse_is_named),
   };
   return cmocka_run_group_tests_name("fences", tests, NULL, NULL);
 }

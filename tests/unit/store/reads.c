@@ -82,12 +82,13 @@ static void counts_follow_every_change(void **state) {
   set_status(s, a.job, JOB_COMPLETED);
   reopen(s, b.job, NULL);
   set_status(s, b.job, JOB_CANCELLED);
-  delete(s, b.job);
+  delete (s, b.job);
   scene_reopen(s);
   assert_int_equal(store_counts(s->store, &counts, NULL), ERR_OK);
   assert_int_equal(counts.by_status[JOB_QUEUED], 3);
   assert_int_equal(counts.by_status[JOB_COMPLETED], 1);
-  assert_int_equal(counts.by_status[JOB_FAILED] + counts.by_status[JOB_CANCELLED] + counts.by_status[JOB_PROCESSING], 0);
+  assert_int_equal(counts.by_status[JOB_FAILED] + counts.by_status[JOB_CANCELLED] + counts.by_status[JOB_PROCESSING],
+                   0);
 }
 
 static void prefixes_find_one_or_name_the_candidates(void **state) {

@@ -80,8 +80,12 @@ struct answer submit_job(struct scene *s, const struct job_record *job) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wcast-qual"
 struct answer submit(struct scene *s, const char *identity) {
-  struct job_record job = {.identity = (char *)identity, .pipeline = (char *)"vod", .spec_json = (char *)"{\"a\":1}",
-                           .priority = 50, .attempt = 1, .max_attempts = 4};
+  struct job_record job = {.identity = (char *)identity,
+                           .pipeline = (char *)"vod",
+                           .spec_json = (char *)"{\"a\":1}",
+                           .priority = 50,
+                           .attempt = 1,
+                           .max_attempts = 4};
   return submit_job(s, &job);
 }
 
@@ -96,7 +100,8 @@ struct answer begin(struct scene *s, const char *job, const char *stage) {
   struct stage_record row = {.stage = (char *)stage, .status = STAGE_RUNNING, .attempts = 1, .tries = 1};
   struct attempt_record attempt = {.state = ATTEMPT_LIVE, .node = (char *)"n", .boot_id = (char *)"b", .generation = 1};
   struct event_draft started = {"stage", "{\"state\":\"started\"}"};
-  struct change c = {.job = job, .stages = &row, .stage_count = 1, .attempt = &attempt, .events = &started, .event_count = 1};
+  struct change c = {
+      .job = job, .stages = &row, .stage_count = 1, .attempt = &attempt, .events = &started, .event_count = 1};
   store_begin_attempt(s->store, &c, answer_keep, &a);
   return flushed(s, &a);
 }
@@ -113,7 +118,12 @@ struct answer finish(struct scene *s, const char *job, const char *stage, uint64
   struct stage_record row = {.stage = (char *)stage, .status = status, .attempts = 1, .tries = 1, .fence = fence};
   struct attempt_record attempt = {.state = ATTEMPT_OVER, .node = (char *)"n", .outcome = (char *)"ok"};
   struct event_draft said = {"stage", "{\"state\":\"finished\"}"};
-  struct change c = {.job = job, .fence = fence, .stages = &row, .stage_count = 1, .attempt = &attempt, .events = &said,
+  struct change c = {.job = job,
+                     .fence = fence,
+                     .stages = &row,
+                     .stage_count = 1,
+                     .attempt = &attempt,
+                     .events = &said,
                      .event_count = 1};
   return change(s, &c);
 }
@@ -133,7 +143,7 @@ struct answer reopen(struct scene *s, const char *job, const char *keep) {
   return flushed(s, &a);
 }
 
-struct answer delete(struct scene *s, const char *job) {
+struct answer delete (struct scene *s, const char *job) {
   struct answer a = {0};
   store_delete(s->store, job, answer_keep, &a);
   return flushed(s, &a);

@@ -42,7 +42,7 @@ struct answer set_status(struct scene *s, const char *job, enum job_status statu
 struct answer finish(struct scene *s, const char *job, const char *stage, uint64_t fence, enum stage_status status);
 struct answer cancel(struct scene *s, const char *job);
 struct answer reopen(struct scene *s, const char *job, const char *keep);
-struct answer delete(struct scene *s, const char *job);
+struct answer delete (struct scene *s, const char *job);
 struct stage_record stage_now(struct scene *s, const char *job, const char *stage); /* clear it */
 struct job_record job_now(struct scene *s, const char *job);                        /* clear it */
 uint64_t event_count(struct scene *s, const char *job); /* and proves that seq is contiguous from 1 */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -271,6 +272,45 @@ static void a_cut_file_gives_errors_not_a_signal(void **state) {
   store_close(&s->store);
 }
 
+/* ---- another process, against all rules, makes the file larger than our map ---- */
+
+static void write_much(MDB_txn *txn) {
+  static char block[64 * 1024];
+  MDB_dbi dbi;
+  if (mdb_dbi_open(txn, "foreign", MDB_CREATE, &dbi)) _exit(1);
+  for (unsigned i = 0; i < 48; i++) {
+    MDB_val key = {sizeof(i), &i}, value = {sizeof(block), block};
+    if (mdb_put(txn, dbi, &key, &value, 0)) _exit(1);
+  }
+}
+
+static void a_file_that_outgrew_our_map_is_followed(void **state) {
+  struct scene *s = *state;
+  int go[2], done[2];
+  char byte = 0;
+  store_close(&s->store); /* no thread of ours may be alive while forking */
+  assert_int_equal(pipe2(go, O_CLOEXEC) | pipe2(done, O_CLOEXEC), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    if (read(go[0], &byte, 1) != 1) _exit(1);
+    with_env(s->folder, write_much);
+    _exit(write(done[1], "x", 1) != 1);
+  }
+  struct error e = {0};
+  struct store_options options = {.folder = s->folder, .map_bytes = 1 << 20};
+  assert_int_equal(store_open(&s->store, &options, &e), ERR_OK);
+  struct answer a = submit(s, "before");
+  assert_int_equal(write(go[1], "x", 1), 1);
+  assert_int_equal(read(done[0], &byte, 1), 1);
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  struct job_record job = job_now(s, a.job); /* a reader meets it first */
+  job_record_clear(&job);
+  assert_int_equal(submit(s, "after").status, ERR_OK);
+  for (int i = 0; i < 2; i++) close(go[i]), close(done[i]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       PROVES(a_second_owner_is_refused_by_pid),
@@ -283,6 +323,7 @@ int main(void) {
       PROVES(the_check_finds_planted_damage),
       PROVES(a_file_that_is_no_store_is_refused),
       PROVES(a_cut_file_gives_errors_not_a_signal),
+      PROVES(a_file_that_outgrew_our_map_is_followed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,7 @@ static void a_full_map_refuses_keeps_and_lets_delete(void **state) {
   reopen_with(s, s->folder, 4 << 20); /* a larger map is one way out */
   for (size_t i = 0; i < jobs.count; i++) {
     assert_int_equal(set_status(s, jobs.items[i].id, JOB_FAILED).status, ERR_OK);
-    assert_int_equal(delete(s, jobs.items[i].id).status, ERR_OK);
+    assert_int_equal(delete (s, jobs.items[i].id).status, ERR_OK);
   }
   job_list_clear(&jobs);
   assert_int_equal(submit_heavy(s).status, ERR_OK);
@@ -94,7 +94,7 @@ static void ended_jobs_can_be_removed_from_a_full_map(void **state) {
   }
   fill(s, &refused, last);
   assert_int_equal(refused.status, ERR_NO_SPACE);
-  for (int i = 0; i < 8; i++) assert_int_equal(delete(s, ended[i].job).status, ERR_OK);
+  for (int i = 0; i < 8; i++) assert_int_equal(delete (s, ended[i].job).status, ERR_OK);
   for (int i = 0; i < 4; i++) assert_int_equal(submit_heavy(s).status, ERR_OK);
   assert_int_equal(set_status(s, first.job, JOB_PROCESSING).status, ERR_OK);
 }
@@ -202,12 +202,9 @@ static void a_real_full_file_system_is_survived(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      PROVES(a_full_map_refuses_keeps_and_lets_delete),
-      PROVES(ended_jobs_can_be_removed_from_a_full_map),
-      PROVES(in_a_group_those_that_fit_are_stored),
-      PROVES(rationed_address_space_gets_a_small_map_that_grows),
-      PROVES(a_disk_that_fills_up_is_told_and_healed),
-      PROVES(a_real_full_file_system_is_survived),
+      PROVES(a_full_map_refuses_keeps_and_lets_delete), PROVES(ended_jobs_can_be_removed_from_a_full_map),
+      PROVES(in_a_group_those_that_fit_are_stored),     PROVES(rationed_address_space_gets_a_small_map_that_grows),
+      PROVES(a_disk_that_fills_up_is_told_and_healed),  PROVES(a_real_full_file_system_is_survived),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

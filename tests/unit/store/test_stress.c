@@ -36,7 +36,8 @@ static void begin_stage(struct life *l) {
   struct stage_record row = {.stage = (char *)"one", .status = STAGE_RUNNING};
   struct attempt_record attempt = {.state = ATTEMPT_LIVE};
   struct event_draft said = {"stage", NULL};
-  struct change c = {.job = l->job, .stages = &row, .stage_count = 1, .attempt = &attempt, .events = &said, .event_count = 1};
+  struct change c = {
+      .job = l->job, .stages = &row, .stage_count = 1, .attempt = &attempt, .events = &said, .event_count = 1};
   store_begin_attempt(l->hall->scene->store, &c, step_done, l);
 }
 
@@ -45,8 +46,15 @@ static void finish_stage(struct life *l) {
   struct attempt_record attempt = {.state = ATTEMPT_OVER};
   struct job_record values = {.status = JOB_COMPLETED};
   struct event_draft said[2] = {{"stage", NULL}, {"completed", NULL}};
-  struct change c = {.job = l->job, .fence = l->fence, .stages = &row, .stage_count = 1, .attempt = &attempt,
-                     .job_fields = JOB_SET_STATUS, .job_values = &values, .events = said, .event_count = 2};
+  struct change c = {.job = l->job,
+                     .fence = l->fence,
+                     .stages = &row,
+                     .stage_count = 1,
+                     .attempt = &attempt,
+                     .job_fields = JOB_SET_STATUS,
+                     .job_values = &values,
+                     .events = said,
+                     .event_count = 2};
   store_change(l->hall->scene->store, &c, step_done, l);
 }
 #pragma GCC diagnostic pop
@@ -58,9 +66,12 @@ static void step_done(void *context, const struct commit *commit) {
   l->seq = commit->last_seq;
   if (commit->fence) l->fence = commit->fence;
   if (l->step == 0) snprintf(l->job, sizeof(l->job), "%s", commit->job);
-  if (++l->step == 1) begin_stage(l);
-  else if (l->step == 2) finish_stage(l);
-  else atomic_fetch_add(&h->completed, 1);
+  if (++l->step == 1)
+    begin_stage(l);
+  else if (l->step == 2)
+    finish_stage(l);
+  else
+    atomic_fetch_add(&h->completed, 1);
 }
 
 static void *write_lives(void *context) {

@@ -190,10 +190,10 @@ static void a_deleted_job_leaves_nothing(void **state) {
   struct scene *s = *state;
   struct answer a = submit(s, "gone"), other = submit(s, "stays");
   uint64_t fence = begin(s, a.job, "one").fence;
-  assert_int_equal(delete(s, a.job).status, ERR_CONFLICT);
+  assert_int_equal(delete (s, a.job).status, ERR_CONFLICT);
   finish(s, a.job, "one", fence, STAGE_FAILED);
   set_status(s, a.job, JOB_FAILED);
-  assert_int_equal(delete(s, a.job).status, ERR_OK);
+  assert_int_equal(delete (s, a.job).status, ERR_OK);
   struct job_record job;
   struct event_list events;
   uint64_t first = 0;

@@ -22,8 +22,11 @@ static struct unit *sample(void) {
   *u = (struct unit){.kind = UNIT_PASS, .fence = UINT64_MAX, .cores = 2, .deadline_boot_us = 5, .stage_count = 2};
   u->job = mem_text("j1");
   u->source = mem_alloc(sizeof(*u->source));
-  *u->source = (struct unit_artifact){.name = mem_text("clip.mp4"), .path = mem_text("/in/clip.mp4"),
-                                      .size_bytes = -1, .root_slot = 0, .beneath = mem_text("")};
+  *u->source = (struct unit_artifact){.name = mem_text("clip.mp4"),
+                                      .path = mem_text("/in/clip.mp4"),
+                                      .size_bytes = -1,
+                                      .root_slot = 0,
+                                      .beneath = mem_text("")};
   u->stages = mem_array(2, sizeof(*u->stages));
   for (uint32_t i = 0; i < 2; i++) {
     struct unit_stage *s = &u->stages[i];
@@ -41,8 +44,8 @@ static struct unit *sample(void) {
   value_map_set(u->stages[1].params, "key", secret);
   u->stages[1].artifacts = mem_array(1, sizeof(struct unit_artifact));
   u->stages[1].artifact_count = 1;
-  u->stages[1].artifacts[0] = (struct unit_artifact){.port = mem_text("image"), .root_slot = 3,
-                                                     .beneath = mem_text("a/b.png"), .is_source = true};
+  u->stages[1].artifacts[0] = (struct unit_artifact){
+      .port = mem_text("image"), .root_slot = 3, .beneath = mem_text("a/b.png"), .is_source = true};
   return u;
 }
 
@@ -183,7 +186,10 @@ static void lie(const void *bytes, size_t size, const char *why) {
 }
 
 static void lie_header(uint32_t magic, uint32_t type, int32_t stage, uint32_t size, const char *why) {
-  struct { struct message_header h; unsigned char body; } packet = {{magic, type, stage, size}, VALUE_NULL};
+  struct {
+    struct message_header h;
+    unsigned char body;
+  } packet = {{magic, type, stage, size}, VALUE_NULL};
   lie(&packet, sizeof(struct message_header) + 1, why);
 }
 
@@ -208,11 +214,18 @@ static int open_descriptors(void) {
 static void descriptors_of_a_child_are_refused(void **state) {
   (void)state;
   int pair[2], passed = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  struct { struct message_header h; unsigned char body; } packet = {{MESSAGE_MAGIC, MESSAGE_HELLO, -1, 1}, VALUE_NULL};
+  struct {
+    struct message_header h;
+    unsigned char body;
+  } packet = {{MESSAGE_MAGIC, MESSAGE_HELLO, -1, 1}, VALUE_NULL};
   struct iovec part = {&packet, sizeof(struct message_header) + 1};
-  union { struct cmsghdr header; char room[CMSG_SPACE(sizeof(int))]; } control = {0};
+  union {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(sizeof(int))];
+  } control = {0};
   struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-  control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+  control.header =
+      (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
   memcpy(CMSG_DATA(&control.header), &passed, sizeof(passed));
   open_pair(pair, SOCK_NONBLOCK);
   assert_true(sendmsg(pair[0], &m, 0) > 0);
