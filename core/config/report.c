@@ -1,6 +1,5 @@
 #include "config/report.h"
 
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +26,7 @@ void report_free(struct report **report) {
   *report = NULL;
 }
 
+bool report_is_full(const struct report *report) { return report->count >= PROBLEMS_MAX; }
 size_t report_errors(const struct report *report) { return report->errors; }
 size_t report_count(const struct report *report) { return report->count; }
 
@@ -156,13 +156,15 @@ const struct problem *report_at(const struct report *report, size_t index) {
   return index < report->count ? &report->items[index] : NULL;
 }
 
-static char folded(char c) { return c == '_' ? '-' : (char)tolower((unsigned char)c); }
+static char folded(char c) { return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 static unsigned smaller(unsigned a, unsigned b) { return a < b ? a : b; }
 
 /* Edit distance with neighbouring letters swapped counting once; case and '-' against '_' count nothing. */
 static unsigned distance(const char *a, size_t n, const char *b, size_t m) {
   unsigned row[3][WORD_MAX + 1];
+  for (; n && m && folded(*a) == folded(*b); n--, m--) a++, b++; /* what is alike at both ends costs nothing */
+  for (; n && m && folded(a[n - 1]) == folded(b[m - 1]); n--) m--;
   for (size_t j = 0; j <= m; j++) row[0][j] = (unsigned)j;
   for (size_t i = 1; i <= n; i++) {
     unsigned *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
@@ -185,6 +187,7 @@ const char *report_nearest(const char *word, const char *const *candidates, size
   for (size_t i = 0; i < count; i++) {
     size_t other = strlen(candidates[i]);
     if (other == 0 || other > WORD_MAX) continue;
+    if ((other > length ? other - length : length - other) >= best) continue;
     unsigned d = distance(word, length, candidates[i], other);
     if (d >= best) continue;
     best = d;

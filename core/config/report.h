@@ -25,6 +25,8 @@ void report_add(struct report *report, enum problem_level level, const char *fil
                 size_t length, const char *source, const char *hint, const char *format, ...)
     __attribute__((format(printf, 9, 10)));
 size_t report_errors(const struct report *report);
+/* No further problem is kept: hints for it need not be worked out. */
+bool report_is_full(const struct report *report);
 size_t report_count(const struct report *report);
 const struct problem *report_at(const struct report *report, size_t index); /* sorted by file, line, column */
 void report_text(const struct report *report, struct buf *out, bool color);

@@ -80,6 +80,10 @@ static void unknown_key(const struct schema *s, const struct node *key, struct r
   const char *keys[KEYS_MAX];
   size_t count = row_keys(s->rules, s->params, s->param_count, keys);
   buf_auto struct buf hint = {0};
+  if (report_is_full(report)) {
+    node_problem(report, PROBLEM_ERROR, key, NULL, "unknown key `%.100s` in %s", key->text, s->what);
+    return;
+  }
   const struct schema_place *place = place_with(s, key->text);
   const char *near = synonym(s, key->text);
   if (!near) near = report_nearest(key->text, keys, count);
@@ -99,9 +103,10 @@ void schema_unknown(struct report *report, const struct node *at, const char *co
   vsnprintf(message, sizeof message, format, list);
   va_end(list);
   buf_auto struct buf hint = {0};
-  const char *near = at->text ? report_nearest(at->text, valid, count) : NULL;
+  bool helps = !report_is_full(report);
+  const char *near = helps && at->text ? report_nearest(at->text, valid, count) : NULL;
   if (near) buf_format(&hint, "did you mean `%s`?", near);
-  list_valid(&hint, valid, count);
+  if (helps) list_valid(&hint, valid, count);
   node_problem(report, PROBLEM_ERROR, at, buf_string(&hint), "%s", message);
 }
 

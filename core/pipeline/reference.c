@@ -42,6 +42,7 @@ struct visit {
 static void unknown(struct visit *v, const struct reference *r, const char *word, const char *const *valid,
                     size_t count, const char *message) {
   buf_auto struct buf hint = {0};
+  if (report_is_full(v->c->b->report)) count = 0;
   const char *near = report_nearest(word, valid, count);
   if (near) buf_format(&hint, "did you mean `%s`?\n", near);
   if (count) buf_text(&hint, "valid: ");

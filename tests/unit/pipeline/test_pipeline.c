@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -514,6 +515,37 @@ static void the_editors_schema_is_json_and_knows_every_stage(void **state) {
   assert_non_null(value_path(v, "properties.stagemill"));
 }
 
+/* Every hint costs a comparison with every valid word: only those that are shown are worked out. */
+static void thousands_of_mistakes_are_reported_in_bounded_time(void **state) {
+  (void)state;
+  static const char padding[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+  buf_auto struct buf text = {0};
+  buf_text(&text, HEAD "stages:\n");
+  for (int i = 0; i < 256; i++) buf_format(&text, "  - { id: %s%d, uses: probe }\n", padding, i);
+  for (int n = 0; text.size < 900000; n++)
+    buf_format(&text, "  - { id: x%d, uses: %sx, needs: [%s, %sy], with: { %sz: 1 }, if: stages.%s.q, %s: 1 }\n", n, padding, padding, padding,
+               padding, padding, padding);
+  struct report *report = report_new();
+  struct pipeline *p = NULL;
+  clock_t begin = clock();
+  assert_int_equal(pipeline_parse(text.data, text.size, "t", NULL, set, report, &p, NULL), ERR_INVALID);
+  assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 3);
+  assert_true(report_count(report) <= 100);
+  report_free(&report);
+  /* and with few enough stages for each to be looked at */
+  buf_reset(&text);
+  buf_text(&text, HEAD "stages:\n");
+  for (int i = 0; i < 250; i++) buf_format(&text, "  - { id: %s%d, uses: probe }\n", padding, i);
+  buf_text(&text, "  - id: last\n    uses: upload\n    with: { to: x }\n    needs:\n");
+  for (int i = 0; i < 14000; i++) buf_format(&text, "    - %sq%d\n", padding, i);
+  begin = clock();
+  report = report_new();
+  assert_int_equal(pipeline_parse(text.data, text.size, "t", NULL, set, report, &p, NULL), ERR_INVALID);
+  assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 3);
+  assert_true(report_errors(report) > 10000);
+  report_free(&report);
+}
+
 static int set_up(void **state) {
   (void)state;
   set = test_stages();
@@ -544,6 +576,7 @@ int main(void) {
       cmocka_unit_test(parameters_become_typed_and_mistakes_name_them),
       cmocka_unit_test(result_is_evaluated_with_nulls_for_what_did_not_run),
       cmocka_unit_test(a_missing_file_is_a_problem_of_its_own),
+      cmocka_unit_test(thousands_of_mistakes_are_reported_in_bounded_time),
       cmocka_unit_test(the_editors_schema_is_json_and_knows_every_stage),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
