@@ -126,9 +126,15 @@ static void zsh_words(struct buf *out, const char *name, const char *command, bo
   buf_format(out, "_stagemill_%s() { compadd -- ${(f)\"$(%s)\"}%s }\n", name, command, files ? "; _files" : "");
 }
 
+/* '*'{-p,--param=}'[...]:NAME:action', or '--json[...]' without a letter. */
 static void zsh_option(const struct option_row *row, struct buf *out) {
-  const char *star = row->repeated ? "*" : "";
-  buf_format(out, " '%s--%s%s[", star, row->name, row->value ? "=" : "");
+  const char *star = row->repeated ? "*" : "", *equals = row->value ? "=" : "";
+  if (row->letter && row->repeated)
+    buf_format(out, " '*'{-%c,--%s%s}'[", row->letter, row->name, equals);
+  else if (row->letter)
+    buf_format(out, " '(-%c --%s)'{-%c,--%s%s}'[", row->letter, row->name, row->letter, row->name, equals);
+  else
+    buf_format(out, " '%s--%s%s[", star, row->name, equals);
   zsh_text(out, row->summary);
   buf_char(out, ']');
   if (row->value) buf_format(out, ":%s:%s", row->value, zsh_action(row->kind));

@@ -1,6 +1,8 @@
 #include "pipeline/fixture.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -245,11 +247,12 @@ static enum err read_pipeline(struct file *f, const char *folder, struct stage_s
   const struct node *node = node_get(f->root, "pipeline");
   if (!node || node->kind != NODE_SCALAR || !node->size) return error_set(e, ERR_INVALID, "no pipeline is named");
   mem_auto char *path = fs_absolute(folder, node->text);
-  size_t before = report_errors(f->report);
-  enum err err = pipeline_load(path, stages, f->report, &f->p, e);
-  if (err && report_errors(f->report) == before)
-    node_problem(f->report, PROBLEM_ERROR, node, "the path is relative to this file", "%s", e && e->message[0] ? e->message : "the pipeline cannot be read");
-  return err;
+  if (access(path, R_OK)) {
+    node_problem(f->report, PROBLEM_ERROR, node, "the path is relative to this file", "cannot read the pipeline %s: %s",
+                 path, strerror(errno));
+    return error_set(e, ERR_NOT_FOUND, "cannot read the pipeline %s", path);
+  }
+  return pipeline_load(path, stages, f->report, &f->p, e);
 }
 
 static enum err read_cases(struct file *f, struct error *e) {

@@ -84,16 +84,6 @@ void forecast_clear(struct forecast *f) {
   memset(f, 0, sizeof *f);
 }
 
-static void find_stage(void *context, const struct reference *r) {
-  if (r->kind == REFERENCE_STAGE) *(bool *)context = true;
-}
-
-bool forecast_reads_stages(const struct pipeline *p, size_t stage) {
-  bool reads = false;
-  if (p->stages[stage].condition) expr_references(p->stages[stage].condition, find_stage, &reads);
-  return reads;
-}
-
 void forecast_neighbours(const struct forecast *f, size_t stage, bool feeds, forecast_visit *visit, void *context) {
   for (size_t i = 0; i < f->p->stage_count; i++) {
     unsigned links = feeds ? graph_link(&f->graph, i, stage) : graph_link(&f->graph, stage, i);

@@ -24,7 +24,6 @@ enum err forecast_make(struct forecast *f, const struct pipeline *p, const struc
 void forecast_clear(struct forecast *f);
 
 /* Shared by text and JSON. */
-bool forecast_reads_stages(const struct pipeline *p, size_t stage); /* does its `if` read a stage? */
 /* Ids that stage feeds with frames (feeds true) or takes frames from. Calls visit in file order. */
 typedef void forecast_visit(void *context, const char *id);
 void forecast_neighbours(const struct forecast *f, size_t stage, bool feeds, forecast_visit *visit, void *context);

@@ -49,15 +49,32 @@ char *gate_condition_reason(const struct pipeline *p, size_t stage) {
   return mem_format("if: %s is false", expr_text(p->stages[stage].condition));
 }
 
-static void find_stage(void *context, const struct reference *r) {
-  if (r->kind == REFERENCE_STAGE) *(bool *)context = true;
+/* ---- forecasts: what parameters alone decide ----------------------------------------------------------------------- */
+
+struct knowing { /* a scope that notices when a stage is asked about */
+  struct scope inner;
+  bool asked;
+};
+
+static struct value *knowing_lookup(void *context, const struct reference *r) {
+  struct knowing *knowing = context;
+  knowing->asked |= r->kind == REFERENCE_STAGE;
+  return knowing->inner.lookup(knowing->inner.context, r);
 }
 
-/* In a forecast nothing is known of results, so a condition on them stays open. */
-static bool condition_is_open(const struct graph *g, size_t stage) {
-  bool reads = false;
-  if (g->forecast) expr_references(g->p->stages[stage].condition, find_stage, &reads);
-  return reads;
+static bool knowing_status(void *context, const char *function) {
+  struct knowing *knowing = context;
+  return knowing->inner.status(knowing->inner.context, function);
+}
+
+bool gate_is_open_question(const struct plan_state *state, size_t stage) {
+  struct knowing knowing = {.inner = plan_scope(state)};
+  struct scope scope = {knowing_lookup, knowing_status, &knowing};
+  value_auto struct value *v = NULL;
+  struct error ignored;
+  const struct expr *condition = state->pipeline->stages[stage].condition;
+  if (condition) expr_eval(condition, &scope, &v, &ignored);
+  return knowing.asked; /* `&&` and `||` ask no further once they are decided */
 }
 
 struct late_search {
@@ -79,7 +96,8 @@ static bool condition_is_late(const struct graph *g, size_t stage, const struct 
 }
 
 static bool gate_if(const struct graph *g, size_t stage, struct gate *gate) {
-  if (!g->p->stages[stage].condition || condition_is_open(g, stage) || condition_is_late(g, stage, gate)) return true;
+  if (!g->p->stages[stage].condition || condition_is_late(g, stage, gate)) return true;
+  if (g->forecast && gate_is_open_question(g->state, stage)) return true;
   bool yes;
   if (gate_condition(g->state, stage, &yes, &gate->error)) {
     gate_set(gate, GATE_BROKEN, NULL);

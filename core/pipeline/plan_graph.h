@@ -28,7 +28,7 @@ struct graph {
   enum step_state *now; /* of each stage, as in steps */
   uint8_t *links;       /* count x count: how row hangs on column */
   bool *reaches;        /* count x count: row waits for column, directly or through others */
-  bool forecast;        /* nothing is known of results: conditions on them are taken as true */
+  bool forecast;        /* nothing is known of results: what hangs on them is taken as true */
 };
 
 void graph_init(struct graph *g, const struct plan_state *state, bool forecast);
@@ -94,6 +94,8 @@ void gate_decide(const struct graph *g, size_t stage, struct gate *gate);
 void gate_clear(struct gate *gate);
 /* Evaluates the stage's `if`; ERR_OK with *yes true without one. */
 enum err gate_condition(const struct plan_state *state, size_t stage, bool *yes, struct error *e);
+/* Does the answer of the stage's `if` hang on what stages say, or do parameters alone decide it? */
+bool gate_is_open_question(const struct plan_state *state, size_t stage);
 char *gate_condition_reason(const struct pipeline *p, size_t stage); /* "if: a > 1 is false" */
 /* Meant for the end of the job: `always`, `on-failure` or `if: failure()` without anything to wait for. */
 bool gate_is_last(const struct graph *g, size_t stage);

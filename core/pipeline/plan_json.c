@@ -21,7 +21,7 @@ static struct value *json_after(const struct forecast *f, size_t stage) {
 
 static const char *decided(const struct forecast *f, size_t stage, bool late) {
   if (late) return "open";
-  return forecast_reads_stages(f->p, stage) ? "end" : "now";
+  return gate_is_open_question(&f->state, stage) ? "end" : "now";
 }
 
 static struct value *json_retry(const struct retry_policy *retry) {

@@ -45,7 +45,7 @@ static void text_condition(const struct forecast *f, size_t stage, bool late, st
   if (s->condition)
     buf_format(out, "         if %s%s\n", expr_text(s->condition),
                late ? "  (decided once the source is open)"
-                    : forecast_reads_stages(f->p, stage) ? "  (decided when those stages are done)" : "  (true)");
+                    : gate_is_open_question(&f->state, stage) ? "  (decided when those stages are done)" : "  (true)");
   else if (late)
     buf_text(out, "         settings filled in once the source is open\n");
 }
