@@ -63,6 +63,10 @@ batch_time() {
   make part1.ts $small:d=3 -f lavfi -i sine=d=3 $x264 -c:a aac -output_ts_offset 5000
   make part2.ts $small:d=3 -f lavfi -i sine=f=880:d=3 $x264 -c:a aac -output_ts_offset 100
   [ -s joined.ts ] || cat part1.ts part2.ts > joined.ts
+  # a picture size, a sample rate and a layout that change in mid-course
+  make other.ts -f lavfi -i testsrc2=s=320x240:r=15:d=2 -f lavfi -i sine=f=500:r=48000:d=2 $x264 -ac 2 -c:a aac -output_ts_offset 3
+  make first.ts $small:d=3 -f lavfi -i sine=d=3 $x264 -c:a aac
+  [ -s changes.ts ] || cat first.ts other.ts > changes.ts
   # All packets of the video before all of the audio: packets of 188 bytes, moved by their PID.
   [ -s apart.ts ] || python3 - <<'PY'
 data = open("sixty.ts", "rb").read()

@@ -183,10 +183,10 @@ static AVFrame *sound_frame(struct converter *c, int samples) {
   return made;
 }
 
-/* Timestamps follow the samples, and jump where the input does. start: of the first sample, 1/rate. */
+/* Timestamps follow the samples, and jump ahead where the input does. start: of the first sample, 1/rate. */
 static void stamp_sound(struct converter *c, AVFrame *made, int64_t start) {
   AVRational rate = {1, c->made.sample_rate};
-  if (c->end_pts == AV_NOPTS_VALUE || FFABS(start - c->end_pts) > c->made.sample_rate / 100) c->end_pts = start;
+  if (c->end_pts == AV_NOPTS_VALUE || start - c->end_pts > c->made.sample_rate / 100) c->end_pts = start;
   made->pts = av_rescale_q(c->end_pts, rate, c->time_base);
   c->end_pts += made->nb_samples;
   made->pkt_duration = av_rescale_q(made->nb_samples, rate, c->time_base);

@@ -50,6 +50,7 @@ static sm_status as_promised(struct stage *stage, uint32_t i, AVFrame *frame, AV
   struct stage_input *in = &stage->inputs[i];
   *out = NULL;
   if (convert_matches(frame, &in->now)) {
+    converter_destroy(&in->guard); /* back to normal: what it still holds would come too late */
     *out = av_frame_clone(frame);
     return *out ? SM_OK : SM_RETRY;
   }
@@ -133,16 +134,6 @@ static sm_status take_floor(struct stage *stage, const struct flow_taken *taken)
   return stage->ops->nothing_before(stage->task, stage->self, i, pts);
 }
 
-static sm_status flush_guard(struct stage *stage, uint32_t i) {
-  AVFrame *rest = NULL;
-  sm_status status = SM_OK;
-  while (stage->inputs[i].guard && status == SM_OK && converter_flush(stage->inputs[i].guard, &rest) == 0 && rest) {
-    if (STAGE_OPS_HAVE(stage, frame)) status = stage->ops->frame(stage->task, stage->self, i, rest);
-    av_frame_free(&rest);
-  }
-  return status;
-}
-
 static sm_status take_end(struct stage *stage, const struct flow_taken *taken) {
   char text[256];
   uint32_t i = stage->queue_inputs[taken->input];
@@ -153,9 +144,8 @@ static sm_status take_end(struct stage *stage, const struct flow_taken *taken) {
     return SM_FAIL;
   }
   if (stage->passing) return SM_OK;
-  sm_status status = flush_guard(stage, i);
-  if (status == SM_OK && STAGE_OPS_HAVE(stage, flush)) status = stage->ops->flush(stage->task, stage->self, i);
-  return status;
+  /* what a guard still holds (less than a millisecond of resampled sound) is let go: it would come out of order */
+  return STAGE_OPS_HAVE(stage, flush) ? stage->ops->flush(stage->task, stage->self, i) : SM_OK;
 }
 
 /* Its own end, with everything taken (SM_OK) or early (SM_DONE). */

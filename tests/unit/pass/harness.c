@@ -49,6 +49,10 @@ static sm_status stage_open(sm_task *task, sm_stream *in, uint32_t in_count, sm_
   sm_source_info(task, &s->source);
   uint32_t made = 0;
   for (uint32_t i = 0; i < in_count && i < LAB_STREAMS; i++) {
+    snprintf(s->codecs[i], sizeof s->codecs[i], "%s", in[i].codec ? in[i].codec : "");
+    snprintf(s->languages[i], sizeof s->languages[i], "%s", in[i].language ? in[i].language : "");
+    s->offered[i].codec = s->codecs[i];
+    s->offered[i].language = s->languages[i];
     s->seen[i].kind = in[i].kind;
     s->seen[i].first_us = INT64_MIN;
     s->seen[i].last_us = INT64_MIN;

@@ -40,6 +40,7 @@ struct lab_stage { /* set before lab_run */
   /* seen */
   struct seen seen[LAB_STREAMS];
   sm_stream offered[LAB_STREAMS];
+  char codecs[LAB_STREAMS][16], languages[LAB_STREAMS][8]; /* what offered[] points to, kept */
   uint32_t offered_count;
   int64_t merge_us; /* time of the latest frame over all streams */
   bool merge_disorder;

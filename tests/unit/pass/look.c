@@ -32,7 +32,7 @@ int main(int argc, char **argv) {
     for (int k = 0; k < 256; k++) seconds += n->seconds[k];
     printf("  %u %s %dx%d rot %d fps %d/%d vfr %u trc %d start %.3f dur %.3f %s%s| frames %llu %.3f..%.3f end %.3f %dx%d fmt %d trc %d rate %d ch %d samples %llu floors %llu seconds %d%s%s%s\n",
            d->kind, d->codec, d->width, d->height, d->rotation, d->frame_rate.num, d->frame_rate.den, d->is_vfr, d->color_transfer,
-           (double)d->start_us / 1e6, (double)d->duration_us / 1e6, d->is_default ? "default " : "", d->language ? d->language : "",
+           (double)d->start_us / 1e6, (double)d->duration_us / 1e6, d->is_default ? "default " : "", d->language,
            (unsigned long long)n->frames, (double)n->first_us / 1e6, (double)n->last_us / 1e6, (double)n->end_us / 1e6, n->width, n->height,
            n->format, n->transfer, n->rate, n->channels, (unsigned long long)n->samples, (unsigned long long)n->floors, seconds,
            n->disorder ? " DISORDER" : "", n->odd_size ? " ODD" : "", n->flushed ? "" : " unflushed");

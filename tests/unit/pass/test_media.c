@@ -232,7 +232,8 @@ static void cover_art_is_no_video_and_tracks_are_all_there(void **state) {
   end();
   sink = watch("tracks.mkv");
   assert_int_equal(sink->offered_count, 4);
-  assert_string_equal(sink->offered[1].codec ? "named" : "", "named");
+  assert_string_equal(sink->offered[1].codec, "aac");
+  assert_string_equal(sink->offered[2].language, "deu");
   assert_int_equal(sink->offered[2].is_default, 1);
   assert_int_equal(sink->offered[1].is_default, 0);
   assert_int_equal(sink->offered[3].index, 2);
@@ -265,6 +266,27 @@ static void hdr_is_mapped_for_those_who_ask_and_only_for_them(void **state) {
     assert_int_equal(stat_of("decodedVideoFrames"), 24); /* one decode for all three */
     end();
   }
+}
+
+static void a_change_in_mid_course_is_announced_or_scaled_away(void **state) {
+  (void)state;
+  begin("changes.ts");
+  struct lab_stage *plain = lab_sink(&lab, "plain", -1, -1), *changing = lab_sink(&lab, "changing", -1, -1);
+  changing->takes_changes = true;
+  assert_int_equal(run(), SM_OK);
+  assert_int_equal(lab_video(plain)->frames, 75);
+  assert_false(lab_video(plain)->odd_size);
+  assert_int_equal(lab_video(plain)->width, 160);
+  assert_int_equal(lab_audio(plain)->rate, 44100);
+  assert_int_equal(lab_audio(plain)->channels, 1);
+  assert_in_range(lab_audio(plain)->end_us, 4950000, 5100000);
+  assert_int_equal(lab_video(changing)->changes, 1);
+  assert_int_equal(lab_video(changing)->width, 320);
+  assert_int_equal(lab_video(changing)->height, 240);
+  assert_true(lab_audio(changing)->changes >= 1);
+  assert_int_equal(lab_audio(changing)->rate, 48000);
+  assert_int_equal(lab_audio(changing)->channels, 2);
+  end();
 }
 
 static void assert_refused(const char *name, const char *because) {
@@ -437,6 +459,7 @@ int main(void) {
       cmocka_unit_test(streams_of_different_length_end_on_their_own),
       cmocka_unit_test(cover_art_is_no_video_and_tracks_are_all_there),
       cmocka_unit_test(hdr_is_mapped_for_those_who_ask_and_only_for_them),
+      cmocka_unit_test(a_change_in_mid_course_is_announced_or_scaled_away),
       cmocka_unit_test(damaged_and_hostile_files_fail_with_a_sentence),
       cmocka_unit_test(a_few_flipped_bits_are_survived),
       cmocka_unit_test(a_poster_alone_is_found_by_seeking),
