@@ -224,8 +224,10 @@ static void say_invalid(const struct rule *rule, const char *text, struct buf *w
   buf_format(why, "`%.100s` is not ", text);
   rule_describe(rule, why);
   int64_t n;
-  if ((rule->takes & SM_TAKES_KEYWORD) && rule_nearest_choice(rule, text, near)) buf_format(why, "; did you mean `%s`?", near);
-  else if ((rule->takes & SM_TAKES_DURATION) && parse_int(text, &n)) buf_format(why, "; a duration needs a unit: %s%s", text, "s");
+  if ((rule->takes & SM_TAKES_KEYWORD) && rule_nearest_choice(rule, text, near))
+    buf_format(why, "; did you mean `%s`?", near);
+  else if ((rule->takes & SM_TAKES_DURATION) && parse_int(text, &n))
+    buf_format(why, "; a duration needs a unit: %s%s", text, "s");
 }
 
 static void say_out_of_range(const struct rule *rule, const char *text, const struct value *v, struct buf *why) {
@@ -234,7 +236,8 @@ static void say_out_of_range(const struct rule *rule, const char *text, const st
     buf_format(why, "`%.100s` is out of range: it has to be from %.15g to %.15g%s%s", text, rule->min, rule->max,
                *unit && *unit != '%' ? " " : "", unit);
   } else if (v->type == VALUE_PERCENT) {
-    buf_format(why, "`%.100s` is out of range: it has to be from %s to 100%%", text, rule->min < 0 && rule->min < rule->max ? "-100%" : "0%");
+    buf_format(why, "`%.100s` is out of range: it has to be from %s to 100%%", text,
+               rule->min < 0 && rule->min < rule->max ? "-100%" : "0%");
   } else {
     buf_format(why, "`%.100s` is negative: it has to be 0 or more", text);
   }
@@ -269,8 +272,11 @@ static struct value *fit_typed(const struct rule *rule, const struct value *in) 
   static const struct {
     enum value_type type;
     uint32_t bit;
-  } same[] = {{VALUE_BOOL, SM_TAKES_BOOL},       {VALUE_DURATION, SM_TAKES_DURATION}, {VALUE_SIZE, SM_TAKES_SIZE},
-              {VALUE_BITRATE, SM_TAKES_BITRATE}, {VALUE_PERCENT, SM_TAKES_PERCENT}};
+  } same[] = {{VALUE_BOOL, SM_TAKES_BOOL},
+              {VALUE_DURATION, SM_TAKES_DURATION},
+              {VALUE_SIZE, SM_TAKES_SIZE},
+              {VALUE_BITRATE, SM_TAKES_BITRATE},
+              {VALUE_PERCENT, SM_TAKES_PERCENT}};
   for (size_t i = 0; i < sizeof same / sizeof *same; i++)
     if (in->type == same[i].type && (rule->takes & same[i].bit)) return value_copy(in);
   struct value *v = in->type == VALUE_INT || in->type == VALUE_NUMBER ? fit_number(rule, in) : NULL;
@@ -295,23 +301,27 @@ static enum err convert_scalar(const struct rule *rule, const struct value *in, 
   buf_auto struct buf text = {0};
   if (!literal_text(in, &text)) buf_text(&text, in->type == VALUE_LIST ? "a list" : "a map");
   if (*out && in_range(rule, *out)) return ERR_OK;
-  if (*out) say_out_of_range(rule, buf_string(&text), *out, why);
-  else say_invalid(rule, buf_string(&text), why);
+  if (*out)
+    say_out_of_range(rule, buf_string(&text), *out, why);
+  else
+    say_invalid(rule, buf_string(&text), why);
   value_free(out);
   return ERR_INVALID;
 }
 
 static void step(struct buf *where, const char *name) { buf_format(where, "%s%s", where->size ? "." : "", name); }
 
-static enum err convert_field(const struct rule *field, const struct value *in, struct value *record,
-                              struct buf *where, struct buf *why) {
+static enum err convert_field(const struct rule *field, const struct value *in, struct value *record, struct buf *where,
+                              struct buf *why) {
   size_t begin = where->size;
   const struct value *given = value_get(in, field->key);
   struct value *v = NULL;
   enum err err = ERR_OK;
   step(where, field->key);
-  if (!value_is_null(given)) err = literal_convert(field, given, &v, where, why);
-  else if (field->param) err = literal_default(field->param, &v, why);
+  if (!value_is_null(given))
+    err = literal_convert(field, given, &v, where, why);
+  else if (field->param)
+    err = literal_default(field->param, &v, why);
   if (!err && value_is_null(v) && (field->flags & SM_REQUIRED)) {
     buf_format(why, "`%s` is required and has no value", field->key);
     err = ERR_INVALID;

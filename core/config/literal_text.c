@@ -7,8 +7,14 @@
 #include "config/report.h"
 
 struct rule rule_of_param(const struct param_type *p) {
-  return (struct rule){.key = p->name, .takes = p->takes, .flags = p->flags, .min = p->min, .max = p->max,
-                       .unit = p->unit, .summary = p->summary, .param = p};
+  return (struct rule){.key = p->name,
+                       .takes = p->takes,
+                       .flags = p->flags,
+                       .min = p->min,
+                       .max = p->max,
+                       .unit = p->unit,
+                       .summary = p->summary,
+                       .param = p};
 }
 
 size_t rule_field_count(const struct rule *rule) {

@@ -9,7 +9,9 @@
 
 enum { PROBLEMS_MAX = 100, MESSAGE_MAX = 2000, SOURCE_MAX = 200, WORD_MAX = 64 };
 
-struct report *report_new(void) { return mem_alloc(sizeof(struct report)); }
+struct report *report_new(void) {
+  return mem_alloc(sizeof(struct report));
+}
 
 static void problem_clear(struct problem *p) {
   free(p->file);
@@ -35,10 +37,14 @@ size_t utf8_length(const char *text) {
   size_t more;
   unsigned lowest = 0x80, highest = 0xbf;
   if (s[0] < 0x80) return 1;
-  if (s[0] >= 0xc2 && s[0] <= 0xdf) more = 1;
-  else if (s[0] >= 0xe0 && s[0] <= 0xef) more = 2;
-  else if (s[0] >= 0xf0 && s[0] <= 0xf4) more = 3;
-  else return 0;
+  if (s[0] >= 0xc2 && s[0] <= 0xdf)
+    more = 1;
+  else if (s[0] >= 0xe0 && s[0] <= 0xef)
+    more = 2;
+  else if (s[0] >= 0xf0 && s[0] <= 0xf4)
+    more = 3;
+  else
+    return 0;
   if (s[0] == 0xe0) lowest = 0xa0;
   if (s[0] == 0xed) highest = 0x9f;
   if (s[0] == 0xf0) lowest = 0x90;

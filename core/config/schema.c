@@ -71,7 +71,8 @@ static const char *synonym(const struct schema *s, const char *key) {
   size_t n = strlen(key);
   struct rule row;
   for (const char *const *pair = s->synonyms; pair && *pair; pair++)
-    if (strncmp(*pair, key, n) == 0 && (*pair)[n] == '=' && row_find(s->rules, s->params, s->param_count, *pair + n + 1, &row))
+    if (strncmp(*pair, key, n) == 0 && (*pair)[n] == '=' &&
+        row_find(s->rules, s->params, s->param_count, *pair + n + 1, &row))
       return *pair + n + 1;
   return NULL;
 }
@@ -87,11 +88,16 @@ static void unknown_key(const struct schema *s, const struct node *key, struct r
   const struct schema_place *place = place_with(s, key->text);
   const char *near = synonym(s, key->text);
   if (!near) near = report_nearest(key->text, keys, count);
-  if (place) buf_format(&hint, "`%s` belongs %s", key->text, place->where);
-  else if (near) buf_format(&hint, "did you mean `%s`?", near);
-  else near_elsewhere(s, key->text, &hint);
-  if (count) list_valid(&hint, keys, count);
-  else if (!hint.size) buf_text(&hint, "nothing can be written here");
+  if (place)
+    buf_format(&hint, "`%s` belongs %s", key->text, place->where);
+  else if (near)
+    buf_format(&hint, "did you mean `%s`?", near);
+  else
+    near_elsewhere(s, key->text, &hint);
+  if (count)
+    list_valid(&hint, keys, count);
+  else if (!hint.size)
+    buf_text(&hint, "nothing can be written here");
   node_problem(report, PROBLEM_ERROR, key, buf_string(&hint), "unknown key `%.100s` in %s", key->text, s->what);
 }
 
@@ -124,8 +130,10 @@ static void wrong(const struct schema *s, const struct rule *rule, const struct 
 static void wrong_kind(const struct schema *s, const struct rule *rule, const struct node *node,
                        struct report *report) {
   buf_auto struct buf why = {0};
-  if (node_is_empty(node)) buf_text(&why, "it has no value: write ");
-  else buf_format(&why, "%s stands where it has to be ", node_kind_word(node));
+  if (node_is_empty(node))
+    buf_text(&why, "it has no value: write ");
+  else
+    buf_format(&why, "%s stands where it has to be ", node_kind_word(node));
   rule_describe(rule, &why);
   if (node_is_empty(node)) buf_text(&why, ", or remove the key");
   wrong(s, rule, node, report, buf_string(&why));
@@ -150,8 +158,8 @@ static void check_scalar(const struct schema *s, const struct rule *rule, const 
   if (literal_parse(rule, node->text, node->plain, value, &why)) wrong(s, rule, node, report, buf_string(&why));
 }
 
-static void check_list(const struct schema *s, const struct rule *rule, const struct node *node,
-                       struct report *report, struct value **value) {
+static void check_list(const struct schema *s, const struct rule *rule, const struct node *node, struct report *report,
+                       struct value **value) {
   struct rule item = *rule;
   item.flags &= ~(uint32_t)SM_REPEATED;
   struct value *list = value_list();
@@ -180,8 +188,8 @@ void schema_value(const struct schema *s, const struct rule *rule, const struct 
   *value = NULL;
   if (node->kind == NODE_LIST && (rule->flags & SM_REPEATED)) return check_list(s, rule, node, report, value);
   if (node->kind == NODE_MAP && (rule->takes & SM_TAKES_RECORD)) return check_record(s, rule, node, report, value);
-  bool walked_elsewhere = (node->kind == NODE_MAP && (rule->takes & RULE_MAP)) ||
-                          (node->kind == NODE_LIST && (rule->takes & RULE_LIST));
+  bool walked_elsewhere =
+      (node->kind == NODE_MAP && (rule->takes & RULE_MAP)) || (node->kind == NODE_LIST && (rule->takes & RULE_LIST));
   if (walked_elsewhere) return;
   if (node->kind != NODE_SCALAR) return wrong_kind(s, rule, node, report);
   check_scalar(s, rule, node, report, value);

@@ -80,8 +80,12 @@ static struct node *made(struct tree *tree, enum node_kind kind, const struct no
   return node;
 }
 
-struct node *tree_map(struct tree *tree, const struct node *place) { return made(tree, NODE_MAP, place); }
-struct node *tree_list(struct tree *tree, const struct node *place) { return made(tree, NODE_LIST, place); }
+struct node *tree_map(struct tree *tree, const struct node *place) {
+  return made(tree, NODE_MAP, place);
+}
+struct node *tree_list(struct tree *tree, const struct node *place) {
+  return made(tree, NODE_LIST, place);
+}
 
 struct node *tree_text(struct tree *tree, const struct node *place, const char *text) {
   struct node *node = made(tree, NODE_SCALAR, place);
@@ -172,8 +176,10 @@ static void syntax_problem(struct reader *r) {
   mem_auto char *source = tree_file_line(r->file, line);
   const char *what = p->problem ? p->problem : "unreadable";
   const char *hint = "check indentation, quotes and colons here and on the line before";
-  if (source && strchr(source, '\t') && strstr(what, "cannot start any token")) hint = "indent with spaces, not tabs";
-  else if (source && strstr(what, "mapping values are not allowed")) hint = "a text with `: ` in it needs quotes";
+  if (source && strchr(source, '\t') && strstr(what, "cannot start any token"))
+    hint = "indent with spaces, not tabs";
+  else if (source && strstr(what, "mapping values are not allowed"))
+    hint = "a text with `: ` in it needs quotes";
   report_add(r->report, PROBLEM_ERROR, r->file->name, line, column, 1, source, hint, "not valid YAML: %s", what);
 }
 
@@ -209,8 +215,8 @@ static bool anchor_add(struct reader *r, struct node *node, const yaml_char_t *n
   struct tree *tree = r->tree;
   const struct anchor *old = anchor_find(tree, (const char *)name);
   if (old && old->file == r->file) {
-    node_problem(r->report, PROBLEM_ERROR, node, "give it another name", "the anchor `&%.100s` stands twice in this file (line %zu)",
-                 (const char *)name, old->node->line);
+    node_problem(r->report, PROBLEM_ERROR, node, "give it another name",
+                 "the anchor `&%.100s` stands twice in this file (line %zu)", (const char *)name, old->node->line);
     return false;
   }
   if (tree->anchor_count == ANCHORS_MAX) return refuse(r, node, "use fewer", "more than 512 anchors");
@@ -283,7 +289,8 @@ static struct node *read_list(struct reader *r, struct node *list) {
 /* What is written in the map itself wins over what is merged, and the first of several merged maps over later ones. */
 static bool merge_one(struct reader *r, struct node *map, const struct node *key, const struct node *from) {
   if (from->kind != NODE_MAP)
-    return r->peek || refuse(r, key, "write `<<: *anchor`, where the anchor stands before a map", "only a map can be merged");
+    return r->peek ||
+           refuse(r, key, "write `<<: *anchor`, where the anchor stands before a map", "only a map can be merged");
   for (size_t i = 0; i < from->count; i++) {
     if (entry_find(map, from->entries[i].key->text)) continue;
     if (map->count == ENTRIES_MAX) return refuse(r, key, NULL, "more than 512 keys in one map");
@@ -340,8 +347,10 @@ static struct node *read_map(struct reader *r, struct node *map) {
     if (!value) return NULL;
     bool merges = key->plain && strcmp(key->text, "<<") == 0;
     if (merges && merge_key) return refuse(r, key, "write `<<: [*a, *b]`", "`<<` stands twice in one map");
-    if (merges) merge_key = key, merged = value;
-    else add_entry(r, map, key, value);
+    if (merges)
+      merge_key = key, merged = value;
+    else
+      add_entry(r, map, key, value);
     if (!within_limits(r, map, map)) return NULL;
   }
   return merge_key && !merge(r, map, merge_key, merged) ? NULL : map;
@@ -385,14 +394,16 @@ static struct node *read_document(struct reader *r) {
   for (;;) {
     yaml_event_t event;
     if (!next(r, &event)) return NULL;
-    struct node at = {.file = r->file, .line = event.start_mark.line + 1, .column = event.start_mark.column + 1, .length = 3};
+    struct node at = {
+        .file = r->file, .line = event.start_mark.line + 1, .column = event.start_mark.column + 1, .length = 3};
     yaml_event_type_t type = event.type;
     bool second = type == YAML_DOCUMENT_START_EVENT && root;
     bool content = type == YAML_SCALAR_EVENT || type == YAML_ALIAS_EVENT || type == YAML_SEQUENCE_START_EVENT ||
                    type == YAML_MAPPING_START_EVENT;
     if (content) root = read_node(r, &event);
     yaml_event_delete(&event);
-    if (second) return refuse(r, &at, "put it into a file of its own", "a second document begins here: one file holds one");
+    if (second)
+      return refuse(r, &at, "put it into a file of its own", "a second document begins here: one file holds one");
     if (content && !root) return NULL;
     if (type == YAML_STREAM_END_EVENT) break;
   }
@@ -422,7 +433,8 @@ enum err tree_parse(struct tree *tree, const char *text, size_t size, const char
 enum err tree_peek(struct tree *tree, const char *text, size_t size, const char *name, const char *folder,
                    struct node **root) {
   struct report *nobody = report_new();
-  struct reader r = {.tree = tree, .report = nobody, .peek = true, .file = tree_file_add(tree, text, size, name, folder)};
+  struct reader r = {
+      .tree = tree, .report = nobody, .peek = true, .file = tree_file_add(tree, text, size, name, folder)};
   enum err err = parse(&r, root);
   report_free(&nobody);
   return err;

@@ -62,8 +62,9 @@ bool tree_file_byte(const struct tree_file *file, size_t offset, struct report *
 
 bool tree_file_check(const struct tree *tree, const struct tree_file *file, struct report *report) {
   if (file->size > tree->limits.file_bytes) {
-    report_add(report, PROBLEM_ERROR, file->name, 0, 0, 0, NULL, "split it with `include`, or check that it is the right file",
-               "the file is larger than %zu KiB", tree->limits.file_bytes / 1024);
+    report_add(report, PROBLEM_ERROR, file->name, 0, 0, 0, NULL,
+               "split it with `include`, or check that it is the right file", "the file is larger than %zu KiB",
+               tree->limits.file_bytes / 1024);
     return false;
   }
   for (size_t i = 0; i < file->size;) {

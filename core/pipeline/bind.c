@@ -12,13 +12,16 @@ struct binder {
   const struct node *node;
 };
 
-static bool is_frames(const struct port_type *port) { return port->kind == SM_PORT_VIDEO || port->kind == SM_PORT_AUDIO; }
+static bool is_frames(const struct port_type *port) {
+  return port->kind == SM_PORT_VIDEO || port->kind == SM_PORT_AUDIO;
+}
 
 /* A type pattern that files of this kind of media meet. */
 static bool names_media(const struct port_type *port, const char *kind) {
   size_t n = strlen(kind);
   for (size_t i = 0; i < port->type_count; i++)
-    if (strcmp(port->types[i], "*/*") == 0 || (strncmp(port->types[i], kind, n) == 0 && port->types[i][n] == '/')) return true;
+    if (strcmp(port->types[i], "*/*") == 0 || (strncmp(port->types[i], kind, n) == 0 && port->types[i][n] == '/'))
+      return true;
   return false;
 }
 
@@ -103,7 +106,8 @@ static bool bind_one(struct binder *r, const struct port_type *port, size_t prod
   if (many) return bind_all(r, port, producer);
   size_t n = fitting(other->type, port, by_name, found);
   if (n > 1) {
-    mem_auto char *hint = mem_format("write `inputs: { %s: %s.%s }` or `%s.%s`", port->name, other->id, found[0]->name, other->id, found[1]->name);
+    mem_auto char *hint = mem_format("write `inputs: { %s: %s.%s }` or `%s.%s`", port->name, other->id, found[0]->name,
+                                     other->id, found[1]->name);
     node_problem(r->b->report, PROBLEM_ERROR, at, hint, "port `%s` of stage `%s` can read `%s.%s` as well as `%s.%s`",
                  port->name, r->stage->id, other->id, found[0]->name, other->id, found[1]->name);
   }
@@ -138,9 +142,11 @@ static void no_producer(struct binder *r, const struct port_type *port) {
   buf_auto struct buf types = {0};
   for (size_t i = 0; i < port->type_count; i++) buf_format(&types, "%s%s", i ? ", " : "", port->types[i]);
   if (!port->type_count) buf_text(&types, port->kind == SM_PORT_PACKETS ? "encoded packets" : "files");
-  mem_auto char *hint = mem_format("put a stage that makes it before this one, or write `inputs: { %s: STAGE.PORT }`", port->name);
-  node_problem(r->b->report, PROBLEM_ERROR, r->node, hint, "port `%s` of stage `%s` has nothing to read: no %s makes %s", port->name,
-               r->stage->id, r->stage->needs_count ? "stage that it needs" : "earlier stage", buf_string(&types));
+  mem_auto char *hint =
+      mem_format("put a stage that makes it before this one, or write `inputs: { %s: STAGE.PORT }`", port->name);
+  node_problem(r->b->report, PROBLEM_ERROR, r->node, hint,
+               "port `%s` of stage `%s` has nothing to read: no %s makes %s", port->name, r->stage->id,
+               r->stage->needs_count ? "stage that it needs" : "earlier stage", buf_string(&types));
 }
 
 static void bind_default(struct binder *r, const struct port_type *port) {
@@ -156,8 +162,10 @@ static void bind_default(struct binder *r, const struct port_type *port) {
   }
   if (r->stage->needs_count && bind_earlier(r, port, true)) return;
   if (bind_earlier(r, port, false)) return;
-  if (takes_input(port)) bind_source(r, port, false);
-  else if (!(port->flags & SM_PORT_OPTIONAL)) no_producer(r, port);
+  if (takes_input(port))
+    bind_source(r, port, false);
+  else if (!(port->flags & SM_PORT_OPTIONAL))
+    no_producer(r, port);
 }
 
 /* ---- inputs: {port: ...} ---------------------------------------------------------------------------------------- */
@@ -171,7 +179,8 @@ static void unknown_output(struct binder *r, const struct node *node, size_t pro
 }
 
 static void cannot_read(struct binder *r, const struct node *node, const struct port_type *port, const char *what) {
-  node_problem(r->b->report, PROBLEM_ERROR, node, port->summary, "port `%s` of stage `%s` cannot read %s", port->name, r->stage->id, what);
+  node_problem(r->b->report, PROBLEM_ERROR, node, port->summary, "port `%s` of stage `%s` cannot read %s", port->name,
+               r->stage->id, what);
 }
 
 static void bind_output(struct binder *r, const struct port_type *port, const struct node *node, size_t producer,
@@ -181,18 +190,22 @@ static void bind_output(struct binder *r, const struct port_type *port, const st
   if (!output) return unknown_output(r, node, producer, name);
   if (fits(output, port, true)) return bind(r, port, PRODUCER_STAGE, producer, output);
   bool several = (output->flags & SM_PORT_MANY) && !(port->flags & SM_PORT_MANY);
-  mem_auto char *what = mem_format("`%s.%s`: %s", other->id, name, several ? "it is many files, the port takes one" : "it is of another kind");
+  mem_auto char *what = mem_format("`%s.%s`: %s", other->id, name,
+                                   several ? "it is many files, the port takes one" : "it is of another kind");
   cannot_read(r, node, port, what);
 }
 
 static void bind_named(struct binder *r, const struct port_type *port, const struct node *node) {
   if (node->kind != NODE_SCALAR || node_is_empty(node)) {
-    node_problem(r->b->report, PROBLEM_ERROR, node, NULL, "an input is written STAGE, STAGE.PORT or source, not %s", node_kind_word(node));
+    node_problem(r->b->report, PROBLEM_ERROR, node, NULL, "an input is written STAGE, STAGE.PORT or source, not %s",
+                 node_kind_word(node));
     return;
   }
   if (strcmp(node->text, "source") == 0) {
-    if (takes_input(port)) bind_source(r, port, true);
-    else cannot_read(r, node, port, "the job's input");
+    if (takes_input(port))
+      bind_source(r, port, true);
+    else
+      cannot_read(r, node, port, "the job's input");
     return;
   }
   const char *dot = strchr(node->text, '.');
@@ -209,7 +222,8 @@ static void bind_written(struct binder *r, const struct port_type *port, const s
   if (node->kind != NODE_LIST) return bind_named(r, port, node);
   bool many = port->kind == SM_PORT_ARTIFACT && (port->flags & SM_PORT_MANY);
   if (!many && node->count != 1) {
-    node_problem(r->b->report, PROBLEM_ERROR, node, "name one", "port `%s` of stage `%s` takes one producer, not %zu", port->name, r->stage->id, node->count);
+    node_problem(r->b->report, PROBLEM_ERROR, node, "name one", "port `%s` of stage `%s` takes one producer, not %zu",
+                 port->name, r->stage->id, node->count);
     return;
   }
   for (size_t i = 0; i < node->count; i++) bind_named(r, port, node->items[i]);
@@ -222,7 +236,8 @@ static void check_ports(struct binder *r, const struct node *inputs) {
   for (size_t i = 0; i < inputs->count; i++) {
     const struct node *key = inputs->entries[i].key;
     if (!stage_type_input(r->stage->type, key->text))
-      schema_unknown(r->b->report, key, names, n, "stage `%s` (%s) has no input `%.100s`", r->stage->id, r->stage->uses, key->text);
+      schema_unknown(r->b->report, key, names, n, "stage `%s` (%s) has no input `%.100s`", r->stage->id, r->stage->uses,
+                     key->text);
   }
 }
 
@@ -235,7 +250,9 @@ void bindings_build(struct build *b, size_t index) {
   for (size_t i = 0; i < r.stage->type->input_count; i++) {
     const struct port_type *port = &r.stage->type->inputs[i];
     const struct node *written = inputs ? node_get(inputs, port->name) : NULL;
-    if (written) bind_written(&r, port, written);
-    else bind_default(&r, port);
+    if (written)
+      bind_written(&r, port, written);
+    else
+      bind_default(&r, port);
   }
 }

@@ -20,7 +20,8 @@ struct build {
 };
 
 /* include.c: reads a file with all it includes and merges them into b->root. False: nothing to check. */
-bool include_load(struct build *b, const char *text, size_t size, const char *name, const char *folder, const char *path);
+bool include_load(struct build *b, const char *text, size_t size, const char *name, const char *folder,
+                  const char *path);
 
 /* param.c */
 void params_build(struct build *b);
@@ -57,7 +58,8 @@ struct expression_check {
   size_t stage; /* SIZE_MAX: none */
 };
 /* Checks names and types; false when reported. *types is what it gives. */
-bool expression_template(const struct expression_check *c, const struct node *node, struct template **t, type_set *types);
+bool expression_template(const struct expression_check *c, const struct node *node, struct template **t,
+                         type_set *types);
 bool expression_condition(const struct expression_check *c, const struct node *node, struct expr **expr);
 type_set rule_types(const struct rule *rule); /* what a value of this rule can be made from */
 

@@ -15,16 +15,23 @@ struct parser {
   struct expr_problem *problem;
 };
 
-const struct function expr_functions[] = {
-    {"format", 1, 32, false, FUNCTION_FORMAT},     {"contains", 2, 2, false, FUNCTION_CONTAINS},
-    {"starts-with", 2, 2, false, FUNCTION_STARTS}, {"ends-with", 2, 2, false, FUNCTION_ENDS},
-    {"lower", 1, 1, false, FUNCTION_LOWER},        {"upper", 1, 1, false, FUNCTION_UPPER},
-    {"length", 1, 1, false, FUNCTION_LENGTH},      {"min", 1, 32, false, FUNCTION_MIN},
-    {"max", 1, 32, false, FUNCTION_MAX},           {"round", 1, 1, false, FUNCTION_ROUND},
-    {"floor", 1, 1, false, FUNCTION_FLOOR},        {"ceil", 1, 1, false, FUNCTION_CEIL},
-    {"always", 0, 0, true, FUNCTION_ALWAYS},       {"failure", 0, 0, true, FUNCTION_FAILURE},
-    {"success", 0, 0, true, FUNCTION_SUCCESS},     {"cancelled", 0, 0, true, FUNCTION_CANCELLED},
-    {NULL, 0, 0, false, 0}};
+const struct function expr_functions[] = {{"format", 1, 32, false, FUNCTION_FORMAT},
+                                          {"contains", 2, 2, false, FUNCTION_CONTAINS},
+                                          {"starts-with", 2, 2, false, FUNCTION_STARTS},
+                                          {"ends-with", 2, 2, false, FUNCTION_ENDS},
+                                          {"lower", 1, 1, false, FUNCTION_LOWER},
+                                          {"upper", 1, 1, false, FUNCTION_UPPER},
+                                          {"length", 1, 1, false, FUNCTION_LENGTH},
+                                          {"min", 1, 32, false, FUNCTION_MIN},
+                                          {"max", 1, 32, false, FUNCTION_MAX},
+                                          {"round", 1, 1, false, FUNCTION_ROUND},
+                                          {"floor", 1, 1, false, FUNCTION_FLOOR},
+                                          {"ceil", 1, 1, false, FUNCTION_CEIL},
+                                          {"always", 0, 0, true, FUNCTION_ALWAYS},
+                                          {"failure", 0, 0, true, FUNCTION_FAILURE},
+                                          {"success", 0, 0, true, FUNCTION_SUCCESS},
+                                          {"cancelled", 0, 0, true, FUNCTION_CANCELLED},
+                                          {NULL, 0, 0, false, 0}};
 
 static void node_free(struct expr_node *node) {
   if (!node) return;
@@ -52,7 +59,8 @@ static enum err advance(struct parser *p) {
 }
 
 static enum err unexpected(struct parser *p, const char *wanted) {
-  if (p->token.kind == TOKEN_END) return problem_set(p->problem, p->token.offset, 1, "the expression ends where %s is expected", wanted);
+  if (p->token.kind == TOKEN_END)
+    return problem_set(p->problem, p->token.offset, 1, "the expression ends where %s is expected", wanted);
   return problem_set(p->problem, p->token.offset, p->token.length, "`%.*s` stands where %s is expected",
                      (int)(p->token.length < 60 ? p->token.length : 60), p->text + p->token.offset, wanted);
 }
@@ -119,7 +127,8 @@ static enum err parse_reference(struct parser *p, const struct root *root, struc
   node->length = p->last_end - node->offset;
   node->reference.offset = node->offset;
   node->reference.length = node->length;
-  if (p->token.kind == TOKEN_DOT) return problem_set(p->problem, p->token.offset, 1, "nothing more can follow here: results have no parts");
+  if (p->token.kind == TOKEN_DOT)
+    return problem_set(p->problem, p->token.offset, 1, "nothing more can follow here: results have no parts");
   return ERR_OK;
 }
 
@@ -131,9 +140,13 @@ static enum err unknown_word(struct parser *p) {
   words[n++] = "null", words[n++] = "true", words[n++] = "false";
   mem_auto char *word = mem_text_n(p->text + p->token.offset, p->token.length < 100 ? p->token.length : 100);
   const char *near = report_nearest(word, words, n);
-  if (near) return problem_set(p->problem, p->token.offset, p->token.length, "unknown word `%s`; did you mean `%s`?", word, near);
-  return problem_set(p->problem, p->token.offset, p->token.length,
-                     "unknown word `%s`: texts stand in single quotes, references begin with params., stages., job. or secrets.", word);
+  if (near)
+    return problem_set(p->problem, p->token.offset, p->token.length, "unknown word `%s`; did you mean `%s`?", word,
+                       near);
+  return problem_set(
+      p->problem, p->token.offset, p->token.length,
+      "unknown word `%s`: texts stand in single quotes, references begin with params., stages., job. or secrets.",
+      word);
 }
 
 static enum err parse_arguments(struct parser *p, struct expr_node *call) {
@@ -209,7 +222,8 @@ static enum err parse_unary(struct parser *p, struct expr_node **out) {
   bool negate = p->token.kind == TOKEN_OPERATOR && p->token.operation == OP_SUBTRACT;
   bool invert = p->token.kind == TOKEN_OPERATOR && p->token.operation == OP_NOT;
   if (!negate && !invert) return parse_primary(p, out);
-  if (p->depth >= EXPR_DEPTH_MAX) return problem_set(p->problem, p->token.offset, 1, "the expression is nested too deeply");
+  if (p->depth >= EXPR_DEPTH_MAX)
+    return problem_set(p->problem, p->token.offset, 1, "the expression is nested too deeply");
   struct expr_node *node = node_new(p, negate ? OP_NEGATE : OP_NOT, p->token.offset), *arg = NULL;
   if (!node) return ERR_INVALID;
   *out = node;
@@ -257,7 +271,8 @@ static enum err parse_operands(struct parser *p, size_t level, struct expr_node 
   while (!err && at_level(p, &levels[level])) {
     err = parse_right(p, level, node);
     if (!err && !levels[level].chains && at_level(p, &levels[level]))
-      return problem_set(p->problem, p->token.offset, p->token.length, "comparisons do not chain: write `a < b && b < c`");
+      return problem_set(p->problem, p->token.offset, p->token.length,
+                         "comparisons do not chain: write `a < b && b < c`");
   }
   return err;
 }
@@ -265,7 +280,8 @@ static enum err parse_operands(struct parser *p, size_t level, struct expr_node 
 static enum err parse_level(struct parser *p, size_t level, struct expr_node **node) {
   if (level == LEVELS) return parse_unary(p, node);
   if (level > 0) return parse_operands(p, level, node);
-  if (p->depth >= EXPR_DEPTH_MAX) return problem_set(p->problem, p->token.offset, 1, "the expression is nested too deeply");
+  if (p->depth >= EXPR_DEPTH_MAX)
+    return problem_set(p->problem, p->token.offset, 1, "the expression is nested too deeply");
   p->depth++;
   enum err err = parse_operands(p, level, node);
   p->depth--;
@@ -282,7 +298,8 @@ enum err expr_parse_within(const char *text, size_t begin, size_t end, struct ex
                            struct expr_problem *problem) {
   struct parser p = {.text = text, .size = end, .problem = problem};
   *out = NULL;
-  if (end - begin > EXPR_TEXT_MAX) return problem_set(problem, begin, 1, "an expression has at most %d characters", EXPR_TEXT_MAX);
+  if (end - begin > EXPR_TEXT_MAX)
+    return problem_set(problem, begin, 1, "an expression has at most %d characters", EXPR_TEXT_MAX);
   struct expr *expr = mem_alloc(sizeof *expr);
   enum err err = token_next(text, end, begin, &p.token, problem);
   if (!err) err = parse_level(&p, 0, &expr->root);

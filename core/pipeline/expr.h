@@ -9,8 +9,9 @@
  *   unary   := '!' unary | '-' unary | primary
  *   primary := literal | reference | function '(' arguments ')' | '(' coalesce ')'
  *   literal := null true false 12 1.5 6s 5m 800k 1.5G 10% 'text'
- *   reference := params.NAME | stages.ID.KEY | stages.ID.status | job.id | job.input | job.name | secrets.NAME | env-free
- *   functions: format('{}-{}', a, b) contains(a, b) starts-with(a, b) ends-with(a, b) lower(a) upper(a) length(a) min max round floor ceil
+ *   reference := params.NAME | stages.ID.KEY | stages.ID.status | job.id | job.input | job.name | secrets.NAME
+ *   functions: format('{}-{}', a, b) contains(a, b) starts-with(a, b) ends-with(a, b) lower(a) upper(a) length(a)
+ *              min(a, ...) max(a, ...) round(a) floor(a) ceil(a)
  *              status functions: always() failure() success() cancelled()
  */
 #pragma once

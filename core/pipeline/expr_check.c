@@ -22,8 +22,10 @@ static enum err mismatch(const struct check *c, const struct expr_node *node, ty
   type_set_text(b, &right);
   const char *cure = "";
   type_set plain = type_bit(VALUE_INT) | type_bit(VALUE_NUMBER), duration = type_bit(VALUE_DURATION);
-  if (((a & duration) && (b & plain)) || ((b & duration) && (a & plain))) cure = "; durations are written with a unit, 1s";
-  if (node->operation == OP_ADD && ((a | b) & type_bit(VALUE_TEXT))) cure = "; texts are joined with format('{}{}', a, b)";
+  if (((a & duration) && (b & plain)) || ((b & duration) && (a & plain)))
+    cure = "; durations are written with a unit, 1s";
+  if (node->operation == OP_ADD && ((a | b) & type_bit(VALUE_TEXT)))
+    cure = "; texts are joined with format('{}{}', a, b)";
   return problem_set(c->problem, node->offset, node->length, "`%s` does not fit between %s and %s%s",
                      operation_text(node->operation), buf_string(&left), buf_string(&right), cure);
 }

@@ -114,10 +114,12 @@ static enum err arithmetic(enum operation operation, const struct value *a, cons
     return error_set(e, ERR_INVALID, "`%s` does not fit between %s and %s", operation_text(operation),
                      value_type_word(a->type), value_type_word(b->type));
   double x = as_number(a), y = as_number(b);
-  if ((operation == OP_DIVIDE || operation == OP_MODULO) && y == 0) return error_set(e, ERR_INVALID, "division by zero");
+  if ((operation == OP_DIVIDE || operation == OP_MODULO) && y == 0)
+    return error_set(e, ERR_INVALID, "division by zero");
   bool integers = has_integer(a) && has_integer(b);
   if (operation != OP_DIVIDE && integers) return whole(operation, type, a->integer, b->integer, v, e);
-  if (operation == OP_DIVIDE && a->type == VALUE_INT && b->type == VALUE_INT && b->integer != -1 && a->integer % b->integer == 0)
+  if (operation == OP_DIVIDE && a->type == VALUE_INT && b->type == VALUE_INT && b->integer != -1 &&
+      a->integer % b->integer == 0)
     return *v = value_int(a->integer / b->integer), ERR_OK;
   if (operation == OP_MULTIPLY && (a->type == VALUE_PERCENT || b->type == VALUE_PERCENT)) x /= 100;
   return make_number(type, real_result(operation, x, y), v, e);
@@ -140,8 +142,7 @@ static enum err negate(struct value *in, struct value **v, struct error *e) {
 
 static enum err eval(const struct expr_node *node, const struct scope *scope, struct value **v, struct error *e);
 
-static enum err eval_logic(const struct expr_node *node, const struct scope *scope, struct value **v,
-                           struct error *e) {
+static enum err eval_logic(const struct expr_node *node, const struct scope *scope, struct value **v, struct error *e) {
   value_auto struct value *left = NULL, *right = NULL;
   enum err err = eval(node->args[0], scope, &left, e);
   if (err) return err;
@@ -168,8 +169,7 @@ static enum err eval_binary(const struct expr_node *node, const struct scope *sc
   return err;
 }
 
-static enum err eval_unary(const struct expr_node *node, const struct scope *scope, struct value **v,
-                           struct error *e) {
+static enum err eval_unary(const struct expr_node *node, const struct scope *scope, struct value **v, struct error *e) {
   value_auto struct value *arg = NULL;
   enum err err = eval(node->args[0], scope, &arg, e);
   if (err) return err;
@@ -178,8 +178,7 @@ static enum err eval_unary(const struct expr_node *node, const struct scope *sco
   return ERR_OK;
 }
 
-static enum err eval_call(const struct expr_node *node, const struct scope *scope, struct value **v,
-                          struct error *e) {
+static enum err eval_call(const struct expr_node *node, const struct scope *scope, struct value **v, struct error *e) {
   if (node->function->is_status) {
     if (!scope->status) return error_set(e, ERR_INVALID, "%s() can only stand in `if`", node->function->name);
     *v = value_bool(scope->status(scope->context, node->function->name));

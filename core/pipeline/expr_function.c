@@ -10,7 +10,8 @@ static enum err wrong(const struct expr_node *node, const struct value *v, struc
 }
 
 static enum err text_result(struct buf *text, struct value **v, struct error *e) {
-  if (text->size > EXPR_RESULT_MAX) return error_set(e, ERR_TOO_LARGE, "the text is longer than %d KiB", EXPR_RESULT_MAX >> 10);
+  if (text->size > EXPR_RESULT_MAX)
+    return error_set(e, ERR_TOO_LARGE, "the text is longer than %d KiB", EXPR_RESULT_MAX >> 10);
   *v = value_text_n(buf_string(text), text->size);
   return ERR_OK;
 }
@@ -27,14 +28,16 @@ static enum err format(const struct expr_node *node, struct value **args, struct
       s += twice;
       continue;
     }
-    if (*s == '}' || s[1] != '}') return error_set(e, ERR_INVALID, "format(): write {} for a value, {{ or }} for a brace");
+    if (*s == '}' || s[1] != '}')
+      return error_set(e, ERR_INVALID, "format(): write {} for a value, {{ or }} for a brace");
     if (used == node->arg_count) return error_set(e, ERR_INVALID, "format(): more {} than values");
     if (!literal_text(args[used], &out)) return wrong(node, args[used], e);
     if (out.size > EXPR_RESULT_MAX) break;
     used++;
     s++;
   }
-  if (used < node->arg_count && out.size <= EXPR_RESULT_MAX) return error_set(e, ERR_INVALID, "format(): more values than {}");
+  if (used < node->arg_count && out.size <= EXPR_RESULT_MAX)
+    return error_set(e, ERR_INVALID, "format(): more values than {}");
   return text_result(&out, v, e);
 }
 
@@ -64,8 +67,7 @@ static enum err edge(const struct expr_node *node, struct value **args, bool at_
 }
 
 /* ASCII letters alone: what other scripts do depends on the language, and a pipeline must not. */
-static enum err fold(const struct expr_node *node, struct value **args, bool upper, struct value **v,
-                     struct error *e) {
+static enum err fold(const struct expr_node *node, struct value **args, bool upper, struct value **v, struct error *e) {
   if (value_is_null(args[0])) return *v = value_null(), ERR_OK;
   if (args[0]->type != VALUE_TEXT) return wrong(node, args[0], e);
   *v = value_copy(args[0]);
@@ -87,8 +89,8 @@ static enum err length(const struct expr_node *node, struct value **args, struct
   return ERR_OK;
 }
 
-static enum err extreme(const struct expr_node *node, struct value **args, enum operation operation,
-                        struct value **v, struct error *e) {
+static enum err extreme(const struct expr_node *node, struct value **args, enum operation operation, struct value **v,
+                        struct error *e) {
   size_t best = 0;
   for (size_t i = 0; i < node->arg_count; i++) {
     bool better = false;

@@ -21,10 +21,23 @@ enum err problem_set(struct expr_problem *problem, size_t offset, size_t length,
 static const struct {
   const char *text;
   enum operation operation;
-} operators[] = { /* longer ones first */
-    {"??", OP_COALESCE}, {"||", OP_OR},       {"&&", OP_AND},  {"==", OP_EQUAL},    {"!=", OP_UNEQUAL},
-    {"<=", OP_LESS_EQUAL}, {">=", OP_GREATER_EQUAL}, {"<", OP_LESS}, {">", OP_GREATER}, {"+", OP_ADD},
-    {"-", OP_SUBTRACT},  {"*", OP_MULTIPLY},  {"/", OP_DIVIDE}, {"%", OP_MODULO},   {"!", OP_NOT},
+} operators[] = {
+    /* longer ones first */
+    {"??", OP_COALESCE},
+    {"||", OP_OR},
+    {"&&", OP_AND},
+    {"==", OP_EQUAL},
+    {"!=", OP_UNEQUAL},
+    {"<=", OP_LESS_EQUAL},
+    {">=", OP_GREATER_EQUAL},
+    {"<", OP_LESS},
+    {">", OP_GREATER},
+    {"+", OP_ADD},
+    {"-", OP_SUBTRACT},
+    {"*", OP_MULTIPLY},
+    {"/", OP_DIVIDE},
+    {"%", OP_MODULO},
+    {"!", OP_NOT},
 };
 
 const char *operation_text(enum operation operation) {

@@ -22,7 +22,8 @@ static void say_circle(struct walk *w, size_t again) {
   for (size_t i = begin; i < w->depth; i++) buf_format(&text, "%s -> ", w->b->p->stages[w->path[i]].id);
   buf_text(&text, w->b->p->stages[again].id);
   const struct node *node = w->b->stage_nodes[again], *id = node_get(node, "id");
-  node_problem(w->b->report, PROBLEM_ERROR, id ? id : node, "`needs`, `inputs` and expressions make a stage wait; remove one of these",
+  node_problem(w->b->report, PROBLEM_ERROR, id ? id : node,
+               "`needs`, `inputs` and expressions make a stage wait; remove one of these",
                "stages wait for one another in a circle: %s", buf_string(&text));
   w->found = true;
 }
@@ -33,8 +34,10 @@ static void visit(struct walk *w, size_t stage) {
   w->marks[stage] = MARK_OPEN;
   w->path[w->depth++] = stage;
   for (size_t i = 0; i < s->after_count && !w->found; i++) {
-    if (w->marks[s->after[i]] == MARK_OPEN) say_circle(w, s->after[i]);
-    else if (w->marks[s->after[i]] == MARK_NEW) visit(w, s->after[i]);
+    if (w->marks[s->after[i]] == MARK_OPEN)
+      say_circle(w, s->after[i]);
+    else if (w->marks[s->after[i]] == MARK_NEW)
+      visit(w, s->after[i]);
   }
   w->depth--;
   w->marks[stage] = MARK_DONE;
@@ -75,7 +78,8 @@ static void compare_targets(struct build *b, size_t first, size_t second) {
     for (size_t j = 0; j < t->setting_count; j++) {
       const struct node *one = target_node(b, first, &s->settings[i]), *two = target_node(b, second, &t->settings[j]);
       if (!one || !two || !same_target(one->text, two->text)) continue;
-      mem_auto char *hint = mem_format("stage `%s` writes there in %s:%zu; give each a folder of its own", s->id, one->file->name, one->line);
+      mem_auto char *hint = mem_format("stage `%s` writes there in %s:%zu; give each a folder of its own", s->id,
+                                       one->file->name, one->line);
       node_problem(b->report, PROBLEM_ERROR, two, hint, "stages `%s` and `%s` write to one place", s->id, t->id);
     }
 }
@@ -93,7 +97,8 @@ static void warn_unread(struct build *b) {
     const struct pipeline_stage *s = &b->p->stages[i];
     if (!s->type || s->type->kind != SM_KIND_FILTER || b->stage_read[i]) continue;
     const struct node *id = node_get(b->stage_nodes[i], "id");
-    node_problem(b->report, PROBLEM_WARNING, id ? id : b->stage_nodes[i], "put it before the stages that are to read it", "nobody reads what the filter `%s` makes", s->id);
+    node_problem(b->report, PROBLEM_WARNING, id ? id : b->stage_nodes[i],
+                 "put it before the stages that are to read it", "nobody reads what the filter `%s` makes", s->id);
   }
 }
 

@@ -39,7 +39,8 @@ static char *shown_name(const char *from, const char *path) {
 static bool check_circle(struct merge *m, const struct node *node, const char *path, const struct open_file *open) {
   for (const struct open_file *o = open; o; o = o->outer) {
     if (!o->path || strcmp(o->path, path) != 0) continue;
-    node_problem(m->b->report, PROBLEM_ERROR, node, "a file cannot include itself, nor one that includes it", "`%.200s` includes itself in a circle", node->text);
+    node_problem(m->b->report, PROBLEM_ERROR, node, "a file cannot include itself, nor one that includes it",
+                 "`%.200s` includes itself in a circle", node->text);
     return false;
   }
   return true;
@@ -62,20 +63,23 @@ static void include_one(struct merge *m, const struct node *node, const char *fo
   struct report *report = m->b->report;
   if (node->kind != NODE_SCALAR || !node->size) return; /* the schema says so */
   if (!folder) {
-    node_problem(report, PROBLEM_ERROR, node, "submit the file itself, or what `stagemill check` makes of it", "`include` needs a file that it is relative to");
+    node_problem(report, PROBLEM_ERROR, node, "submit the file itself, or what `stagemill check` makes of it",
+                 "`include` needs a file that it is relative to");
     return;
   }
   mem_auto char *path = fs_absolute(folder, node->text);
   if (!check_circle(m, node, path, open) || seen(m, path)) return;
   if (depth == DEPTH_MAX || m->seen_count == FILES_MAX) {
-    node_problem(report, PROBLEM_ERROR, node, NULL, "includes are nested more than %d deep, or more than %d files", DEPTH_MAX, FILES_MAX);
+    node_problem(report, PROBLEM_ERROR, node, NULL, "includes are nested more than %d deep, or more than %d files",
+                 DEPTH_MAX, FILES_MAX);
     return;
   }
   m->seen[m->seen_count++] = mem_text(path);
   buf_auto struct buf text = {0};
   struct error e = {0};
   if (fs_read_file(path, FILE_BYTES_MAX, &text, &e)) {
-    node_problem(report, PROBLEM_ERROR, node, "paths are relative to the file that writes them", "cannot include `%.200s`%s", node->text, reason(&e, path));
+    node_problem(report, PROBLEM_ERROR, node, "paths are relative to the file that writes them",
+                 "cannot include `%.200s`%s", node->text, reason(&e, path));
     return;
   }
   mem_auto char *name = shown_name(node->file->name, node->text);
@@ -84,8 +88,8 @@ static void include_one(struct merge *m, const struct node *node, const char *fo
   read_one(m, buf_string(&text), text.size, name, inner, &now, depth + 1);
 }
 
-static void include_all(struct merge *m, const struct node *include, const char *folder,
-                        const struct open_file *open, size_t depth) {
+static void include_all(struct merge *m, const struct node *include, const char *folder, const struct open_file *open,
+                        size_t depth) {
   if (!include) return;
   if (include->kind == NODE_SCALAR) include_one(m, include, folder, open, depth);
   for (size_t i = 0; include->kind == NODE_LIST && i < include->count; i++)
@@ -97,7 +101,8 @@ static void read_included(struct merge *m, const char *text, size_t size, const 
                           const struct open_file *open, size_t depth) {
   struct tree *glance = tree_new(NULL);
   struct node *root = NULL;
-  if (!tree_peek(glance, text, size, name, folder, &root)) include_all(m, node_get(root, "include"), folder, open, depth);
+  if (!tree_peek(glance, text, size, name, folder, &root))
+    include_all(m, node_get(root, "include"), folder, open, depth);
   tree_free(&glance);
 }
 
@@ -137,7 +142,11 @@ static void ignore_expression(void *context, const struct rule *rule, const stru
 
 static void check_keys(struct merge *m, const struct node *map, bool included) {
   struct schema_place places[KEYS_PLACES_MAX];
-  struct schema schema = {.what = "the pipeline", .rules = keys_pipeline, .places = places, .synonyms = keys_synonyms, .expression = ignore_expression};
+  struct schema schema = {.what = "the pipeline",
+                          .rules = keys_pipeline,
+                          .places = places,
+                          .synonyms = keys_synonyms,
+                          .expression = ignore_expression};
   schema.place_count = keys_places(KEYS_TOP, NULL, places);
   if (included) {
     schema.what = "an included file";
@@ -156,7 +165,8 @@ static bool read_one(struct merge *m, const char *text, size_t size, const char 
   read_included(m, text, size, name, folder, open, depth);
   if (tree_parse(b->tree, text, size, name, folder, b->report, &root)) return false;
   if (root->kind != NODE_MAP) {
-    node_problem(b->report, PROBLEM_ERROR, root, "it begins with `stagemill: 1`", "a pipeline is a map of keys, not %s", node_kind_word(root));
+    node_problem(b->report, PROBLEM_ERROR, root, "it begins with `stagemill: 1`", "a pipeline is a map of keys, not %s",
+                 node_kind_word(root));
     return false;
   }
   struct node *map = without_private(b, root);

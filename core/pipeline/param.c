@@ -8,17 +8,18 @@
 static const struct {
   const char *word;
   uint32_t takes;
-} types[] = {{"text", SM_TAKES_TEXT},         {"int", SM_TAKES_INT},         {"number", SM_TAKES_NUMBER | SM_TAKES_INT},
-             {"bool", SM_TAKES_BOOL},         {"duration", SM_TAKES_DURATION}, {"size", SM_TAKES_SIZE},
-             {"bitrate", SM_TAKES_BITRATE},   {"percent", SM_TAKES_PERCENT}, {"file", SM_TAKES_FILE},
-             {"target", SM_TAKES_TARGET},     {"secret", SM_TAKES_SECRET},   {"choice", SM_TAKES_KEYWORD}};
+} types[] = {{"text", SM_TAKES_TEXT},       {"int", SM_TAKES_INT},           {"number", SM_TAKES_NUMBER | SM_TAKES_INT},
+             {"bool", SM_TAKES_BOOL},       {"duration", SM_TAKES_DURATION}, {"size", SM_TAKES_SIZE},
+             {"bitrate", SM_TAKES_BITRATE}, {"percent", SM_TAKES_PERCENT},   {"file", SM_TAKES_FILE},
+             {"target", SM_TAKES_TARGET},   {"secret", SM_TAKES_SECRET},     {"choice", SM_TAKES_KEYWORD}};
 
 static uint32_t takes_of(const struct value *type) {
   uint32_t takes = 0;
   for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
     if (type->type == VALUE_TEXT && strcmp(type->text, types[t].word) == 0) takes |= types[t].takes;
     for (size_t i = 0; type->type == VALUE_LIST && i < type->count; i++)
-      if (type->items[i]->type == VALUE_TEXT && strcmp(type->items[i]->text, types[t].word) == 0) takes |= types[t].takes;
+      if (type->items[i]->type == VALUE_TEXT && strcmp(type->items[i]->text, types[t].word) == 0)
+        takes |= types[t].takes;
   }
   return takes;
 }
@@ -28,9 +29,14 @@ type_set param_types(const struct param_type *type) {
     uint32_t takes;
     enum value_type type;
   } map[] = {{SM_TAKES_TEXT | SM_TAKES_KEYWORD | SM_TAKES_FILE | SM_TAKES_TARGET | SM_TAKES_SECRET, VALUE_TEXT},
-             {SM_TAKES_INT, VALUE_INT},           {SM_TAKES_NUMBER, VALUE_NUMBER}, {SM_TAKES_BOOL, VALUE_BOOL},
-             {SM_TAKES_DURATION, VALUE_DURATION}, {SM_TAKES_SIZE, VALUE_SIZE},     {SM_TAKES_BITRATE, VALUE_BITRATE},
-             {SM_TAKES_PERCENT, VALUE_PERCENT},   {SM_TAKES_RECORD, VALUE_MAP}};
+             {SM_TAKES_INT, VALUE_INT},
+             {SM_TAKES_NUMBER, VALUE_NUMBER},
+             {SM_TAKES_BOOL, VALUE_BOOL},
+             {SM_TAKES_DURATION, VALUE_DURATION},
+             {SM_TAKES_SIZE, VALUE_SIZE},
+             {SM_TAKES_BITRATE, VALUE_BITRATE},
+             {SM_TAKES_PERCENT, VALUE_PERCENT},
+             {SM_TAKES_RECORD, VALUE_MAP}};
   if (type->flags & SM_REPEATED) return type_bit(VALUE_LIST);
   type_set set = 0;
   for (size_t i = 0; i < sizeof map / sizeof *map; i++)
@@ -44,9 +50,11 @@ static void choices_build(struct build *b, const struct node *key, struct param_
   const struct value *list = value_get(v, "choices");
   bool wanted = type->takes & SM_TAKES_KEYWORD;
   if (wanted && (!list || list->type != VALUE_LIST || !list->count))
-    node_problem(b->report, PROBLEM_ERROR, key, "write `choices: [one, other]`", "the parameter `%s` is a choice without `choices`", key->text);
+    node_problem(b->report, PROBLEM_ERROR, key, "write `choices: [one, other]`",
+                 "the parameter `%s` is a choice without `choices`", key->text);
   if (!wanted && list)
-    node_problem(b->report, PROBLEM_ERROR, key, "write `type: choice`, or remove `choices`", "the parameter `%s` has `choices` but is no choice", key->text);
+    node_problem(b->report, PROBLEM_ERROR, key, "write `type: choice`, or remove `choices`",
+                 "the parameter `%s` has `choices` but is no choice", key->text);
   if (!wanted || !list || list->type != VALUE_LIST) return;
   type->choices = mem_array(list->count + 1, sizeof *type->choices);
   for (size_t i = 0; i < list->count; i++)
@@ -60,7 +68,8 @@ static bool limit_of(struct build *b, const struct node *node, const struct para
   buf_auto struct buf why = {0};
   if (node->kind != NODE_SCALAR) return false;
   if (literal_parse(&rule, node->text, true, &v, &why)) {
-    node_problem(b->report, PROBLEM_ERROR, node, NULL, "a limit of a parameter is such a value itself: %s", buf_string(&why));
+    node_problem(b->report, PROBLEM_ERROR, node, NULL, "a limit of a parameter is such a value itself: %s",
+                 buf_string(&why));
     return false;
   }
   bool real = v->type == VALUE_NUMBER || v->type == VALUE_PERCENT;
@@ -114,7 +123,8 @@ static bool convert(const struct param_type *type, const struct value *in, struc
   if ((type->takes & SM_TAKES_FILE) && in->type == VALUE_TEXT && !*in->text) return *out = value_text(""), true;
   if ((type->takes & SM_TAKES_SECRET) && in->type == VALUE_TEXT) {
     if (is_secret_reference(in->text)) return *out = secret_reference(in->text), true;
-    if (*in->text || !(type->takes & SM_TAKES_TEXT)) return buf_text(why, "a secret is given by name, secrets.NAME, never by its value"), false;
+    if (*in->text || !(type->takes & SM_TAKES_TEXT))
+      return buf_text(why, "a secret is given by name, secrets.NAME, never by its value"), false;
   }
   return literal_convert(&rule, in, out, &where, why) == ERR_OK;
 }
@@ -136,18 +146,21 @@ static void default_build(struct build *b, const struct node *key, struct node *
   bool required = value_get_bool(v, "required", false), optional = !value_get_bool(v, "required", true);
   struct node *fallback = (struct node *)node_get(node, "default");
   if (fallback && required)
-    node_problem(b->report, PROBLEM_ERROR, node_key(node, "required"), "remove one of the two", "the parameter `%s` is required and has a default", key->text);
+    node_problem(b->report, PROBLEM_ERROR, node_key(node, "required"), "remove one of the two",
+                 "the parameter `%s` is required and has a default", key->text);
   if (!fallback && optional) param->fallback = value_null();
   if (!fallback || fallback->kind == NODE_MAP) return;
   if (fallback->kind == NODE_LIST && !(param->type->flags & SM_REPEATED)) {
-    node_problem(b->report, PROBLEM_ERROR, fallback, "write `list: true`", "the default of `%s` is a list, the parameter is none", key->text);
+    node_problem(b->report, PROBLEM_ERROR, fallback, "write `list: true`",
+                 "the default of `%s` is a list, the parameter is none", key->text);
     return;
   }
   anchor_default(fallback, param->type->takes);
   value_auto struct value *in = node_value(fallback);
   buf_auto struct buf why = {0};
   if (!convert(param->type, in, &param->fallback, &why))
-    node_problem(b->report, PROBLEM_ERROR, fallback, param->type->summary, "the default of `%s`: %s", key->text, buf_string(&why));
+    node_problem(b->report, PROBLEM_ERROR, fallback, param->type->summary, "the default of `%s`: %s", key->text,
+                 buf_string(&why));
 }
 
 static void param_build(struct build *b, const struct node *key, struct node *node) {
@@ -163,7 +176,8 @@ static void param_build(struct build *b, const struct node *key, struct node *no
   type->name = mem_text(key->text);
   build_id(b, key, "a parameter's name");
   if (node->kind != NODE_MAP) {
-    node_problem(b->report, PROBLEM_ERROR, node, "write `{ type: text, default: ... }`", "the parameter `%s` is a map with a `type`, not %s", key->text, node_kind_word(node));
+    node_problem(b->report, PROBLEM_ERROR, node, "write `{ type: text, default: ... }`",
+                 "the parameter `%s` is a map with a `type`, not %s", key->text, node_kind_word(node));
     return;
   }
   schema_check(&schema, node, key, b->report, &v);
@@ -205,7 +219,9 @@ static enum err check_names(const struct pipeline *p, const struct value *given,
     const char *near = report_nearest(given->keys[i], names, p->param_count);
     buf_auto struct buf valid = {0};
     for (size_t n = 0; n < p->param_count && n < 20; n++) buf_format(&valid, "%s%s", n ? ", " : "", names[n]);
-    if (near) return error_set(e, ERR_USAGE, "the pipeline %s has no parameter `%.60s`; did you mean `%s`?", p->name, given->keys[i], near);
+    if (near)
+      return error_set(e, ERR_USAGE, "the pipeline %s has no parameter `%.60s`; did you mean `%s`?", p->name,
+                       given->keys[i], near);
     return error_set(e, ERR_USAGE, "the pipeline %s has no parameter `%.60s`; valid: %s", p->name, given->keys[i],
                      valid.size ? buf_string(&valid) : "it takes none");
   }
@@ -238,18 +254,19 @@ static enum err param_value(const struct pipeline *p, const struct pipeline_para
   if (value_is_null(given)) {
     if (param->fallback) return *v = value_copy(param->fallback), ERR_OK;
     const char *summary = param->type->summary;
-    return error_set(e, ERR_USAGE, "the pipeline %s needs a value for `%s`%s%s: give it with -p %s=VALUE", p->name, param->name,
-                     summary ? ", " : "", summary ? summary : "", param->name);
+    return error_set(e, ERR_USAGE, "the pipeline %s needs a value for `%s`%s%s: give it with -p %s=VALUE", p->name,
+                     param->name, summary ? ", " : "", summary ? summary : "", param->name);
   }
   bool several = (param->type->flags & SM_REPEATED) && given->type == VALUE_TEXT;
   value_auto struct value *in = several ? split(given->text) : value_copy(given);
-  if (!convert(param->type, in, v, &why)) return error_set(e, ERR_USAGE, "the parameter `%s`: %s", param->name, buf_string(&why));
+  if (!convert(param->type, in, v, &why))
+    return error_set(e, ERR_USAGE, "the parameter `%s`: %s", param->name, buf_string(&why));
   anchor_value(v, param->type->takes, folder);
   return ERR_OK;
 }
 
-enum err pipeline_params(const struct pipeline *p, const struct value *given, const char *folder,
-                         struct value **params, struct error *e) {
+enum err pipeline_params(const struct pipeline *p, const struct value *given, const char *folder, struct value **params,
+                         struct error *e) {
   *params = NULL;
   if (given && given->type != VALUE_MAP) return error_set(e, ERR_USAGE, "parameters are a map of names to values");
   enum err err = check_names(p, given, e);

@@ -21,14 +21,18 @@ static void quoted(const char *s, size_t size, struct buf *out) {
     bool c1 = c == 0xc2 && (unsigned char)s[i + 1] < 0xa0;
     bool line = c == 0xe2 && (unsigned char)s[i + 1] == 0x80 && ((unsigned char)s[i + 2] & 0xfe) == 0xa8;
     bool mark = c == 0xef && (unsigned char)s[i + 1] >= 0xbb;
-    if (c == '"' || c == '\\') buf_format(out, "\\%c", c);
-    else if (c < 0x20 || c == 0x7f) buf_format(out, "\\x%02x", c);
-    else if (c1) buf_format(out, "\\x%02x", (unsigned char)s[++i]);
+    if (c == '"' || c == '\\')
+      buf_format(out, "\\%c", c);
+    else if (c < 0x20 || c == 0x7f)
+      buf_format(out, "\\x%02x", c);
+    else if (c1)
+      buf_format(out, "\\x%02x", (unsigned char)s[++i]);
     else if (line || mark) {
       unsigned code = (c & 0xfu) << 12 | ((unsigned char)s[i + 1] & 0x3fu) << 6 | ((unsigned char)s[i + 2] & 0x3fu);
       buf_format(out, "\\u%04x", code);
       i += 2;
-    } else buf_char(out, (char)c);
+    } else
+      buf_char(out, (char)c);
   }
   buf_char(out, '"');
 }
@@ -40,9 +44,12 @@ static void indent(struct buf *out, unsigned depth) {
 
 static void pin(const struct node *n, struct buf *out, unsigned depth) {
   if (n->kind == NODE_SCALAR) {
-    if (node_is_empty(n)) buf_text(out, "null");
-    else if (safe_plain(n)) buf_add(out, n->text, n->size);
-    else quoted(n->text, n->size, out);
+    if (node_is_empty(n))
+      buf_text(out, "null");
+    else if (safe_plain(n))
+      buf_add(out, n->text, n->size);
+    else
+      quoted(n->text, n->size, out);
     return;
   }
   bool map = n->kind == NODE_MAP;

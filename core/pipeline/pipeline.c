@@ -17,12 +17,16 @@ static void header_build(struct build *b) {
   struct pipeline *p = b->p;
   const struct node *version = node_get(b->root, "stagemill"), *name = node_get(b->root, "name");
   if (version && version->kind == NODE_SCALAR && strcmp(version->text, "1") != 0)
-    node_problem(b->report, PROBLEM_ERROR, version, "write `stagemill: 1`, or use a newer stagemill", "version `%.40s` of the pipeline language is not known here", version->text);
+    node_problem(b->report, PROBLEM_ERROR, version, "write `stagemill: 1`, or use a newer stagemill",
+                 "version `%.40s` of the pipeline language is not known here", version->text);
   if (name && name->kind == NODE_SCALAR && !node_is_empty(name)) {
     const char *s = name->text;
     bool good = isalnum((unsigned char)*s) && name->size <= BUILD_ID_MAX;
     for (; *s; s++) good &= isalnum((unsigned char)*s) || strchr("-_.", *s);
-    if (!good) node_problem(b->report, PROBLEM_ERROR, name, "letters, digits, `-`, `_` and `.`, at most 63: it becomes a folder; use `title` for people", "`%.100s` cannot be the name of a pipeline", name->text);
+    if (!good)
+      node_problem(b->report, PROBLEM_ERROR, name,
+                   "letters, digits, `-`, `_` and `.`, at most 63: it becomes a folder; use `title` for people",
+                   "`%.100s` cannot be the name of a pipeline", name->text);
   }
   p->name = mem_text(node_text(b->root, "name"));
   p->title = mem_text(node_text(b->root, "title"));
@@ -33,9 +37,12 @@ static void priority_build(struct build *b) {
   b->p->priority = 50;
   if (!node || node->kind != NODE_SCALAR) return;
   const char *s = node->text;
-  if (strcmp(s, "high") == 0) b->p->priority = 75;
-  else if (strcmp(s, "low") == 0) b->p->priority = 25;
-  else if (isdigit((unsigned char)*s)) b->p->priority = atoi(s);
+  if (strcmp(s, "high") == 0)
+    b->p->priority = 75;
+  else if (strcmp(s, "low") == 0)
+    b->p->priority = 25;
+  else if (isdigit((unsigned char)*s))
+    b->p->priority = atoi(s);
 }
 
 static void timeout_build(struct build *b) {
@@ -61,7 +68,8 @@ static void concurrency_build(struct build *b) {
   }
   type_set types;
   struct expression_check c = {b, PLACE_GROUP, SIZE_MAX};
-  if (group && group->kind == NODE_SCALAR && group->size) expression_template(&c, group, &b->p->concurrency_group, &types);
+  if (group && group->kind == NODE_SCALAR && group->size)
+    expression_template(&c, group, &b->p->concurrency_group, &types);
 }
 
 static void results_build(struct build *b) {
@@ -74,7 +82,8 @@ static void results_build(struct build *b) {
     struct template *t;
     type_set types;
     if (value->kind != NODE_SCALAR || node_is_empty(value)) {
-      node_problem(b->report, PROBLEM_ERROR, value, "write `${{ stages.ID.RESULT }}`", "`%.100s` of `result` is an expression or a text, not %s", key->text, node_kind_word(value));
+      node_problem(b->report, PROBLEM_ERROR, value, "write `${{ stages.ID.RESULT }}`",
+                   "`%.100s` of `result` is an expression or a text, not %s", key->text, node_kind_word(value));
       continue;
     }
     if (!expression_template(&c, value, &t, &types)) continue;
@@ -108,7 +117,8 @@ static enum err first_error(const struct report *report, const char *name, struc
     if (p->level != PROBLEM_ERROR) continue;
     size_t errors = report_errors(report);
     mem_auto char *more = errors > 1 ? mem_format(" (and %zu more)", errors - 1) : mem_text("");
-    return error_set(e, ERR_INVALID, "%s:%zu:%zu: %s%s", p->file ? p->file : name, p->line, p->column, p->message, more);
+    return error_set(e, ERR_INVALID, "%s:%zu:%zu: %s%s", p->file ? p->file : name, p->line, p->column, p->message,
+                     more);
   }
   return error_set(e, ERR_INVALID, "%s cannot be used", name);
 }
@@ -204,8 +214,10 @@ enum err pipeline_result(const struct pipeline *p, const struct scope *scope, st
   for (size_t i = 0; i < p->result_count && !err; i++) {
     struct value *v = NULL;
     err = template_eval(p->results[i].value, scope, &v, e);
-    if (!err) value_map_set(all, p->results[i].key, v);
-    else error_prefix(e, "`%s` of the result", p->results[i].key);
+    if (!err)
+      value_map_set(all, p->results[i].key, v);
+    else
+      error_prefix(e, "`%s` of the result", p->results[i].key);
   }
   if (err) value_free(&all);
   *result = all;
@@ -239,6 +251,7 @@ bool pipeline_reads(const struct pipeline *p, size_t reader, size_t of_stage, ui
   struct reading reading = {&p->stages[of_stage], available, false};
   const struct pipeline_stage *stage = &p->stages[reader];
   if (stage->condition) expr_references(stage->condition, visit_reading, &reading);
-  for (size_t i = 0; i < stage->setting_count; i++) setting_templates(stage->settings[i].value, visit_template, &reading);
+  for (size_t i = 0; i < stage->setting_count; i++)
+    setting_templates(stage->settings[i].value, visit_template, &reading);
   return reading.found;
 }

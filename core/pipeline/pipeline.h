@@ -84,7 +84,7 @@ struct pipeline {
   int32_t priority;
   struct template *concurrency_group; /* NULL: none */
   bool cancel_in_progress;
-  char *pinned;       /* canonical text after include and anchors: what submission stores; parses to the same pipeline */
+  char *pinned;       /* canonical text after include and anchors, parses to the same pipeline: what submission stores */
   char digest[65];    /* sha256 of pinned */
   struct stage_set *stage_set; /* referenced */
 };
@@ -93,7 +93,8 @@ struct pipeline {
  * least one error). Relative paths of `file` defaults resolve against the file that writes them. */
 enum err pipeline_load(const char *path, struct stage_set *stages, struct report *report, struct pipeline **pipeline,
                        struct error *e);
-/* The same from text; `name` stands for the file in messages, `folder` anchors relative paths. For pinned text: folder NULL. */
+/* The same from text; `name` stands for the file in messages, `folder` anchors relative paths. For pinned text: folder
+ * NULL. */
 enum err pipeline_parse(const char *text, size_t size, const char *name, const char *folder, struct stage_set *stages,
                         struct report *report, struct pipeline **pipeline, struct error *e);
 void pipeline_free(struct pipeline **pipeline);
@@ -110,8 +111,9 @@ typedef enum err asset_visit(void *context, const char *path, struct error *e);
 enum err pipeline_assets(const struct pipeline *p, const struct value *params, asset_visit *visit, void *context,
                          struct error *e);
 
-/* The typed `with:` map of a stage, defaults included, in the given scope. `asset(context, path)` maps a file parameter's path to its
- * pinned copy (NULL: unchanged); answers an owned text. */
+/* The typed `with:` map of a stage, defaults included, in the given scope. `asset(context, path)` maps a file
+ * parameter's path to its pinned copy (NULL: unchanged); answers an owned text. A parameter of type secret, which
+ * `params` holds as "secrets.NAME", is looked up in the scope like a written reference. */
 typedef char *asset_map(void *context, const char *path);
 enum err pipeline_settings(const struct pipeline *p, size_t stage, const struct scope *scope, asset_map *asset,
                            void *asset_context, struct value **params, struct error *e);
@@ -125,6 +127,7 @@ enum err pipeline_result(const struct pipeline *p, const struct scope *scope, st
  * `stages.ID.status` counts as an `end` result. */
 bool pipeline_reads(const struct pipeline *p, size_t reader, size_t of_stage, uint32_t available /* SM_AT_... */);
 /* The same of one setting (index into settings) of the reader. */
-bool pipeline_setting_reads(const struct pipeline *p, size_t reader, size_t setting, size_t of_stage, uint32_t available);
+bool pipeline_setting_reads(const struct pipeline *p, size_t reader, size_t setting, size_t of_stage,
+                            uint32_t available);
 /* JSON Schema (draft 2020-12) of pipeline files for editors, with the parameters of every stage in the set. */
 void pipeline_schema_json(const struct stage_set *stages, struct buf *out);

@@ -40,13 +40,17 @@ static void retry_build(struct build *b, const struct node *retry, struct retry_
   const char *jitter = value_get_text(v, "jitter", NULL);
   if (jitter) policy->jitter = strcmp(jitter, "full") == 0 ? JITTER_FULL : JITTER_NONE;
   const struct node *key = policy->attempts == 1 ? pointless(retry) : NULL;
-  if (key) node_problem(b->report, PROBLEM_ERROR, key, "write `attempts: 2` or more, or remove the other keys", "%s has one attempt: there is nothing to retry, and `%s` means nothing", what, key->text);
+  if (key)
+    node_problem(b->report, PROBLEM_ERROR, key, "write `attempts: 2` or more, or remove the other keys",
+                 "%s has one attempt: there is nothing to retry, and `%s` means nothing", what, key->text);
   if (node_get(retry, "max") && policy->max_us < policy->backoff_us)
-    node_problem(b->report, PROBLEM_ERROR, node_get(retry, "max"), "raise `max` or lower `backoff`", "`max` of %s is shorter than `backoff`", name);
+    node_problem(b->report, PROBLEM_ERROR, node_get(retry, "max"), "raise `max` or lower `backoff`",
+                 "`max` of %s is shorter than `backoff`", name);
 }
 
 void defaults_build(struct build *b, struct pipeline_stage *d) {
-  d->retry = (struct retry_policy){.attempts = 4, .backoff_us = 2000000, .max_us = 300000000, .factor = 2, .jitter = JITTER_NONE};
+  d->retry = (struct retry_policy){
+      .attempts = 4, .backoff_us = 2000000, .max_us = 300000000, .factor = 2, .jitter = JITTER_NONE};
   d->timeout_us = INT64_C(6) * 3600 * 1000000;
   d->stall_us = INT64_C(300) * 1000000;
   const struct node *node = node_get(b->root, "defaults");
@@ -64,9 +68,10 @@ void defaults_build(struct build *b, struct pipeline_stage *d) {
 
 static void fallback_build(struct build *b, struct pipeline_stage *stage, const struct node *map) {
   mem_auto char *what = mem_format("`fallback` of stage `%s`", stage->id);
-  static const uint32_t takes[] = {[SM_RESULT_TYPE_TEXT] = SM_TAKES_TEXT, [SM_RESULT_TYPE_INT] = SM_TAKES_INT,
-                                   [SM_RESULT_TYPE_NUMBER] = SM_TAKES_NUMBER, [SM_RESULT_TYPE_BOOL] = SM_TAKES_BOOL,
-                                   [SM_RESULT_TYPE_DURATION] = SM_TAKES_DURATION, [SM_RESULT_TYPE_LIST] = SM_TAKES_TEXT};
+  static const uint32_t takes[] = {
+      [SM_RESULT_TYPE_TEXT] = SM_TAKES_TEXT,         [SM_RESULT_TYPE_INT] = SM_TAKES_INT,
+      [SM_RESULT_TYPE_NUMBER] = SM_TAKES_NUMBER,     [SM_RESULT_TYPE_BOOL] = SM_TAKES_BOOL,
+      [SM_RESULT_TYPE_DURATION] = SM_TAKES_DURATION, [SM_RESULT_TYPE_LIST] = SM_TAKES_TEXT};
   const char *keys[256];
   size_t count = stage->type->result_count < 256 ? stage->type->result_count : 256;
   for (size_t i = 0; i < count; i++) keys[i] = stage->type->results[i].key;
@@ -75,15 +80,18 @@ static void fallback_build(struct build *b, struct pipeline_stage *stage, const 
     const struct node *key = map->entries[i].key, *node = map->entries[i].value;
     const struct result_type *result = stage_type_result(stage->type, key->text);
     if (!result) {
-      schema_unknown(b->report, key, keys, count, "stage `%s` (%s) has no result `%.100s`", stage->id, stage->uses, key->text);
+      schema_unknown(b->report, key, keys, count, "stage `%s` (%s) has no result `%.100s`", stage->id, stage->uses,
+                     key->text);
       continue;
     }
     struct rule rule = {.key = key->text, .takes = takes[result->type % 7], .summary = result->summary};
     if (result->type == SM_RESULT_TYPE_LIST) rule.flags = SM_REPEATED;
     struct schema schema = {.what = what, .expression = NULL};
     struct value *v = NULL;
-    if (node_is_empty(node)) v = value_null();
-    else schema_value(&schema, &rule, node, b->report, &v);
+    if (node_is_empty(node))
+      v = value_null();
+    else
+      schema_value(&schema, &rule, node, b->report, &v);
     if (v) value_map_set(stage->fallback, key->text, v);
   }
 }
@@ -93,9 +101,11 @@ static void check_switches(struct build *b, struct pipeline_stage *stage, const 
                            bool on_failure) {
   const struct node *fallback = node_key(node, "fallback");
   if (always && on_failure)
-    node_problem(b->report, PROBLEM_ERROR, node_key(node, "on-failure"), "remove one of the two", "stage `%s` has both `always` and `on-failure`", stage->id);
+    node_problem(b->report, PROBLEM_ERROR, node_key(node, "on-failure"), "remove one of the two",
+                 "stage `%s` has both `always` and `on-failure`", stage->id);
   if (fallback && !stage->continue_on_error)
-    node_problem(b->report, PROBLEM_ERROR, fallback, "write `continue-on-error: true` beside it", "stage `%s` has a `fallback` but its failure fails the job", stage->id);
+    node_problem(b->report, PROBLEM_ERROR, fallback, "write `continue-on-error: true` beside it",
+                 "stage `%s` has a `fallback` but its failure fails the job", stage->id);
 }
 
 void policy_build(struct build *b, struct pipeline_stage *stage, const struct node *node, const struct value *v,

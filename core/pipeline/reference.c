@@ -22,7 +22,8 @@ static void report_at_offset(struct build *b, const struct node *node, size_t of
     return;
   }
   size_t shift = characters(node->text, offset) + quote;
-  node_problem_within(b->report, PROBLEM_ERROR, node, shift, characters(node->text + offset, length), hint, "%s", message);
+  node_problem_within(b->report, PROBLEM_ERROR, node, shift, characters(node->text + offset, length), hint, "%s",
+                      message);
 }
 
 static bool bad_expression(const struct expression_check *c, const struct node *node,
@@ -85,14 +86,16 @@ static void visit_stage(struct visit *v, const struct reference *r) {
   struct build *b = v->c->b;
   const char *ids[BUILD_STAGES_MAX];
   size_t n = 0;
-  if (v->c->place == PLACE_GROUP) return refuse(v, r, "use params and job", "a concurrency group is needed before any stage has run");
+  if (v->c->place == PLACE_GROUP)
+    return refuse(v, r, "use params and job", "a concurrency group is needed before any stage has run");
   for (size_t i = 0; i < b->p->stage_count; i++) {
     struct pipeline_stage *stage = &b->p->stages[i];
     if (strcmp(stage->id, r->name) != 0) {
       ids[n++] = stage->id;
       continue;
     }
-    if (i == v->c->stage) return refuse(v, r, "its results are there when it has ended", "a stage cannot refer to itself");
+    if (i == v->c->stage)
+      return refuse(v, r, "its results are there when it has ended", "a stage cannot refer to itself");
     if (v->c->stage != SIZE_MAX) after_add(&b->p->stages[v->c->stage], i);
     return visit_result(v, r, stage);
   }
@@ -115,7 +118,8 @@ static void visit_reference(void *context, const struct reference *r) {
   case REFERENCE_STAGE: visit_stage(v, r); return;
   case REFERENCE_JOB: visit_job(v, r); return;
   case REFERENCE_SECRET:
-    if (v->c->place == PLACE_RESULT || v->c->place == PLACE_GROUP) refuse(v, r, "secrets are for `with` and `if`", "a secret cannot stand where it would be stored");
+    if (v->c->place == PLACE_RESULT || v->c->place == PLACE_GROUP)
+      refuse(v, r, "secrets are for `with` and `if`", "a secret cannot stand where it would be stored");
     return;
   }
 }
@@ -124,8 +128,9 @@ static void visit_reference(void *context, const struct reference *r) {
 
 static type_set result_types(const struct result_type *result) {
   static const enum value_type types[] = {
-      [SM_RESULT_TYPE_TEXT] = VALUE_TEXT, [SM_RESULT_TYPE_INT] = VALUE_INT,           [SM_RESULT_TYPE_NUMBER] = VALUE_NUMBER,
-      [SM_RESULT_TYPE_BOOL] = VALUE_BOOL, [SM_RESULT_TYPE_DURATION] = VALUE_DURATION, [SM_RESULT_TYPE_LIST] = VALUE_LIST};
+      [SM_RESULT_TYPE_TEXT] = VALUE_TEXT,         [SM_RESULT_TYPE_INT] = VALUE_INT,
+      [SM_RESULT_TYPE_NUMBER] = VALUE_NUMBER,     [SM_RESULT_TYPE_BOOL] = VALUE_BOOL,
+      [SM_RESULT_TYPE_DURATION] = VALUE_DURATION, [SM_RESULT_TYPE_LIST] = VALUE_LIST};
   if (result->type == 0 || result->type >= sizeof types / sizeof *types) return 0;
   return type_bit(types[result->type]) | type_bit(VALUE_NULL);
 }
@@ -161,7 +166,8 @@ type_set rule_types(const struct rule *rule) {
 
 static bool check_status_functions(const struct expression_check *c, const struct node *node, const struct expr *e) {
   if (c->place == PLACE_IF || !expr_asks_status(e)) return true;
-  report_at_offset(c->b, node, e->root->offset, e->root->length, NULL, "always(), failure(), success() and cancelled() can only stand in `if`");
+  report_at_offset(c->b, node, e->root->offset, e->root->length, NULL,
+                   "always(), failure(), success() and cancelled() can only stand in `if`");
   return false;
 }
 
@@ -174,7 +180,8 @@ bool expression_template(const struct expression_check *c, const struct node *no
   template_references(*t, visit_reference, &v);
   for (size_t i = 0; i < (*t)->count; i++)
     if ((*t)->pieces[i].expr && !check_status_functions(c, node, (*t)->pieces[i].expr)) v.good = false;
-  if (v.good && template_check(*t, type_of_reference, (void *)c, types, &problem)) v.good = bad_expression(c, node, &problem);
+  if (v.good && template_check(*t, type_of_reference, (void *)c, types, &problem))
+    v.good = bad_expression(c, node, &problem);
   if (!v.good) template_free(t);
   return v.good;
 }
@@ -194,8 +201,11 @@ static bool strip_braces(const struct expression_check *c, const struct node *no
     return true;
   }
   bool open = strncmp(text + *begin, "${{", 3) == 0 && !strstr(text, "}}");
-  if (open) node_problem(c->b->report, PROBLEM_ERROR, node, NULL, "the `${{` that begins here does not end: `}}` is missing");
-  else node_problem(c->b->report, PROBLEM_ERROR, node, "write `if: ${{ a && b }}`", "`if` holds one expression and nothing around it");
+  if (open)
+    node_problem(c->b->report, PROBLEM_ERROR, node, NULL, "the `${{` that begins here does not end: `}}` is missing");
+  else
+    node_problem(c->b->report, PROBLEM_ERROR, node, "write `if: ${{ a && b }}`",
+                 "`if` holds one expression and nothing around it");
   return false;
 }
 
@@ -208,7 +218,8 @@ bool expression_condition(const struct expression_check *c, const struct node *n
   if (!strip_braces(c, node, &begin, &end)) return false;
   if (expr_parse_within(node->text, begin, end, expr, &problem)) return bad_expression(c, node, &problem);
   expr_references(*expr, visit_reference, &v);
-  if (v.good && expr_check(*expr, type_of_reference, (void *)c, &types, &problem)) v.good = bad_expression(c, node, &problem);
+  if (v.good && expr_check(*expr, type_of_reference, (void *)c, &types, &problem))
+    v.good = bad_expression(c, node, &problem);
   if (!v.good) expr_free(expr);
   return v.good;
 }

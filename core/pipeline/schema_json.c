@@ -48,7 +48,9 @@ static struct value *record_schema(const struct rule *rule, bool expressions) {
 
 static void add_numbers(const struct rule *rule, struct value *any) {
   static const char duration[] = "^-?(0|([0-9.]+(d|h|m|s|ms|us))+)$", scaled[] = "^-?[0-9.]+(k|M|G|T|[KMGT]i)?$";
-  struct value *number = rule->takes & SM_TAKES_NUMBER ? typed("number") : rule->takes & SM_TAKES_INT ? typed("integer") : NULL;
+  struct value *number = rule->takes & SM_TAKES_NUMBER ? typed("number")
+                         : rule->takes & SM_TAKES_INT  ? typed("integer")
+                                                       : NULL;
   if (number) limit(number, rule), value_list_add(any, number);
   if (rule->takes & (SM_TAKES_SIZE | SM_TAKES_BITRATE)) {
     struct value *plain = typed("integer");

@@ -108,8 +108,10 @@ static void anchor_all(struct build *b, const struct rule *rule, struct node *no
       if (rule_field_find(rule, node->entries[i].key->text, &field)) anchor_all(b, &field, node->entries[i].value);
   if (node->kind != NODE_SCALAR) return;
   path_anchor(node, rule->takes);
-  if ((rule->takes & SM_TAKES_SECRET) && !(rule->takes & SM_TAKES_TEXT) && !node_has_expression(node) && !node_is_empty(node))
-    node_problem(b->report, PROBLEM_ERROR, node, "write a reference: ${{ secrets.NAME }}", "`%s` is a secret: its value cannot stand in a file", rule->key);
+  if ((rule->takes & SM_TAKES_SECRET) && !(rule->takes & SM_TAKES_TEXT) && !node_has_expression(node) &&
+      !node_is_empty(node))
+    node_problem(b->report, PROBLEM_ERROR, node, "write a reference: ${{ secrets.NAME }}",
+                 "`%s` is a secret: its value cannot stand in a file", rule->key);
 }
 
 static void check_setting(void *context, const struct rule *rule, const struct node *node) {
@@ -122,7 +124,8 @@ static void check_setting(void *context, const struct rule *rule, const struct n
   buf_auto struct buf given = {0}, takes = {0};
   type_set_text(types, &given);
   rule_describe(rule, &takes);
-  node_problem(c->b->report, PROBLEM_ERROR, node, rule->summary, "`%s` takes %s; this expression gives %s", rule->key, buf_string(&takes), buf_string(&given));
+  node_problem(c->b->report, PROBLEM_ERROR, node, rule->summary, "`%s` takes %s; this expression gives %s", rule->key,
+               buf_string(&takes), buf_string(&given));
 }
 
 void settings_build(struct build *b, size_t index) {
@@ -132,8 +135,13 @@ void settings_build(struct build *b, size_t index) {
   struct expression_check c = {b, PLACE_WITH, index};
   struct schema_place places[KEYS_PLACES_MAX];
   mem_auto char *what = mem_format("stage `%s` (%s)", stage->id, stage->uses);
-  struct schema schema = {.what = what, .params = stage->type->params, .param_count = stage->type->param_count,
-                          .expressions = true, .places = places, .expression = check_setting, .context = &c};
+  struct schema schema = {.what = what,
+                          .params = stage->type->params,
+                          .param_count = stage->type->param_count,
+                          .expressions = true,
+                          .places = places,
+                          .expression = check_setting,
+                          .context = &c};
   schema.place_count = keys_places(KEYS_WITH, NULL, places);
   for (size_t i = 0; with && i < with->count; i++) {
     const struct param_type *type = stage_type_param(stage->type, with->entries[i].key->text);

@@ -48,8 +48,10 @@ static enum err evaluate_branch(const struct settle *s, const struct setting_val
     struct value *item = NULL;
     enum err err = evaluate(s, in->items[i], &item, e);
     if (err) return err;
-    if (in->kind == SETTING_LIST) value_list_add(v, item);
-    else value_map_set(v, in->keys[i], item);
+    if (in->kind == SETTING_LIST)
+      value_list_add(v, item);
+    else
+      value_map_set(v, in->keys[i], item);
   }
   *out = v;
   v = NULL;
@@ -97,10 +99,12 @@ static enum err settle_setting(const struct settle *s, const struct pipeline_sta
     error_prefix(e, "stage `%s`, `%s` (%s:%zu)", stage->id, setting->name, setting->at->file, setting->at->line);
     return err;
   }
-  bool no_file = raw->type == VALUE_TEXT && !*raw->text && (rule.takes & SM_TAKES_FILE) && !(rule.takes & SM_TAKES_TEXT);
+  bool no_file =
+      raw->type == VALUE_TEXT && !*raw->text && (rule.takes & SM_TAKES_FILE) && !(rule.takes & SM_TAKES_TEXT);
   if (value_is_null(raw) || no_file) return ERR_OK; /* as if it were not written */
   buf_text(&where, setting->name);
-  if (literal_convert(&rule, raw, v, &where, &why)) return setting_error(stage, setting, buf_string(&where), buf_string(&why), e);
+  if (literal_convert(&rule, raw, v, &where, &why))
+    return setting_error(stage, setting, buf_string(&where), buf_string(&why), e);
   map_assets(s, &rule, v);
   return ERR_OK;
 }
@@ -135,7 +139,8 @@ enum err pipeline_settings_except(const struct pipeline *p, size_t index, const 
   struct settle s = {p, scope, asset, asset_context};
   struct value *all = value_map();
   enum err err = ERR_OK;
-  for (size_t i = 0; i < stage->type->param_count && !err; i++) err = settle_param(&s, stage, &stage->type->params[i], skip, all, e);
+  for (size_t i = 0; i < stage->type->param_count && !err; i++)
+    err = settle_param(&s, stage, &stage->type->params[i], skip, all, e);
   if (err) value_free(&all);
   *params = all;
   return err;
@@ -153,20 +158,23 @@ static enum err visit_files(const struct value *v, const struct rule *rule, asse
   struct rule field;
   enum err err = ERR_OK;
   if (value_is_null(v)) return ERR_OK;
-  for (size_t i = 0; v->type == VALUE_LIST && i < v->count && !err; i++) err = visit_files(v->items[i], rule, visit, context, e);
+  for (size_t i = 0; v->type == VALUE_LIST && i < v->count && !err; i++)
+    err = visit_files(v->items[i], rule, visit, context, e);
   for (size_t i = 0; v->type == VALUE_MAP && i < v->count && !err; i++)
     if (rule_field_find(rule, v->keys[i], &field)) err = visit_files(v->items[i], &field, visit, context, e);
   bool file = v->type == VALUE_TEXT && v->text_size && (rule->takes & SM_TAKES_FILE) && !(rule->takes & SM_TAKES_TEXT);
   return !err && file ? visit(context, v->text, e) : err;
 }
 
-static enum err visit_setting(const struct setting_value *v, const struct rule *rule, asset_visit *visit,
-                              void *context, struct error *e) {
+static enum err visit_setting(const struct setting_value *v, const struct rule *rule, asset_visit *visit, void *context,
+                              struct error *e) {
   struct rule field;
   enum err err = v->kind == SETTING_LITERAL ? visit_files(v->literal, rule, visit, context, e) : ERR_OK;
   for (size_t i = 0; i < v->count && !err; i++) {
-    if (v->kind == SETTING_LIST) err = visit_setting(v->items[i], rule, visit, context, e);
-    else if (rule_field_find(rule, v->keys[i], &field)) err = visit_setting(v->items[i], &field, visit, context, e);
+    if (v->kind == SETTING_LIST)
+      err = visit_setting(v->items[i], rule, visit, context, e);
+    else if (rule_field_find(rule, v->keys[i], &field))
+      err = visit_setting(v->items[i], &field, visit, context, e);
   }
   return err;
 }

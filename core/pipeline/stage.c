@@ -8,7 +8,8 @@ bool build_id(struct build *b, const struct node *node, const char *what) {
   const char *s = node->text;
   bool good = *s >= 'a' && *s <= 'z' && s[strspn(s, letters)] == 0 && node->size <= BUILD_ID_MAX;
   if (!good)
-    node_problem(b->report, PROBLEM_ERROR, node, "it begins with a letter and holds a-z, 0-9, `-` and `_`, at most 63", "`%.100s` cannot be %s", s, what);
+    node_problem(b->report, PROBLEM_ERROR, node, "it begins with a letter and holds a-z, 0-9, `-` and `_`, at most 63",
+                 "`%.100s` cannot be %s", s, what);
   return good;
 }
 
@@ -68,12 +69,14 @@ static void check_id(struct build *b, const struct node *node, size_t self) {
   if (!build_id(b, node, "the id of a stage")) return;
   for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
     if (strcmp(node->text, reserved[i]) == 0)
-      node_problem(b->report, PROBLEM_ERROR, node, "`source` is the job's input", "`%s` is reserved and cannot be the id of a stage", node->text);
+      node_problem(b->report, PROBLEM_ERROR, node, "`source` is the job's input",
+                   "`%s` is reserved and cannot be the id of a stage", node->text);
   for (size_t i = 0; i < self; i++) {
     if (strcmp(b->p->stages[i].id, node->text) != 0) continue;
     const struct node *first = node_get(b->stage_nodes[i], "id");
     mem_auto char *hint = mem_format("the first one stands in %s:%zu", first->file->name, first->line);
-    node_problem(b->report, PROBLEM_ERROR, node, hint, "two stages have the id `%s`, and their outputs the same folder", node->text);
+    node_problem(b->report, PROBLEM_ERROR, node, hint, "two stages have the id `%s`, and their outputs the same folder",
+                 node->text);
   }
 }
 
@@ -83,8 +86,11 @@ static void find_type(struct build *b, struct pipeline_stage *stage, const struc
   stage->type = stage_set_find(b->set, stage->uses);
   if (stage->type) return;
   for (; n < stage_set_count(b->set) && n < 512; n++) names[n] = stage_set_at(b->set, n)->name;
-  if (n) schema_unknown(b->report, node, names, n, "no plugin brings a stage `%.100s`", stage->uses);
-  else node_problem(b->report, PROBLEM_ERROR, node, "`stagemill plugins` lists what was found and why it was refused", "no plugin brings a stage `%.100s`: none is loaded", stage->uses);
+  if (n)
+    schema_unknown(b->report, node, names, n, "no plugin brings a stage `%.100s`", stage->uses);
+  else
+    node_problem(b->report, PROBLEM_ERROR, node, "`stagemill plugins` lists what was found and why it was refused",
+                 "no plugin brings a stage `%.100s`: none is loaded", stage->uses);
 }
 
 static void ignore_expression(void *context, const struct rule *rule, const struct node *node) {
@@ -94,7 +100,11 @@ static void ignore_expression(void *context, const struct rule *rule, const stru
 static struct value *check_keys(struct build *b, const struct pipeline_stage *stage, const struct node *node) {
   struct schema_place places[KEYS_PLACES_MAX];
   mem_auto char *what = mem_format("stage `%s`", stage->id);
-  struct schema schema = {.what = *stage->id ? what : "this stage", .rules = keys_stage, .places = places, .synonyms = keys_synonyms, .expression = ignore_expression};
+  struct schema schema = {.what = *stage->id ? what : "this stage",
+                          .rules = keys_stage,
+                          .places = places,
+                          .synonyms = keys_synonyms,
+                          .expression = ignore_expression};
   struct value *v = NULL;
   schema.place_count = keys_places(KEYS_STAGE, stage->type, places);
   schema_check(&schema, node, node, b->report, &v);
@@ -154,10 +164,15 @@ static void condition_build(struct build *b, size_t index) {
 
 static const struct node *stage_list(struct build *b) {
   const struct node *stages = node_get(b->root, "stages");
-  if (!stages) node_problem(b->report, PROBLEM_ERROR, b->root, "stages: a list, `- id: NAME` and `uses: STAGE` in each", "the pipeline lacks `stages`");
-  else if (stages->kind == NODE_LIST && !stages->count) node_problem(b->report, PROBLEM_ERROR, stages, NULL, "the pipeline has no stages");
-  else if (stages->count > BUILD_STAGES_MAX) node_problem(b->report, PROBLEM_ERROR, stages, NULL, "more than %d stages", BUILD_STAGES_MAX);
-  else if (stages->kind == NODE_LIST) return stages;
+  if (!stages)
+    node_problem(b->report, PROBLEM_ERROR, b->root, "stages: a list, `- id: NAME` and `uses: STAGE` in each",
+                 "the pipeline lacks `stages`");
+  else if (stages->kind == NODE_LIST && !stages->count)
+    node_problem(b->report, PROBLEM_ERROR, stages, NULL, "the pipeline has no stages");
+  else if (stages->count > BUILD_STAGES_MAX)
+    node_problem(b->report, PROBLEM_ERROR, stages, NULL, "more than %d stages", BUILD_STAGES_MAX);
+  else if (stages->kind == NODE_LIST)
+    return stages;
   return NULL;
 }
 
@@ -171,8 +186,11 @@ void stages_build(struct build *b) {
   b->stage_read = mem_array(stages->count + 1, sizeof *b->stage_read);
   for (size_t i = 0; i < stages->count; i++) {
     const struct node *node = stages->items[i];
-    if (node->kind == NODE_MAP) stage_begin(b, node, &defaults);
-    else node_problem(b->report, PROBLEM_ERROR, node, "write `- id: NAME` and `uses: STAGE` below it", "a stage is a map, not %s", node_kind_word(node));
+    if (node->kind == NODE_MAP)
+      stage_begin(b, node, &defaults);
+    else
+      node_problem(b->report, PROBLEM_ERROR, node, "write `- id: NAME` and `uses: STAGE` below it",
+                   "a stage is a map, not %s", node_kind_word(node));
   }
   for (size_t i = 0; i < b->p->stage_count; i++) needs_build(b, i);
   for (size_t i = 0; i < b->p->stage_count; i++) {

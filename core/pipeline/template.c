@@ -36,7 +36,8 @@ static size_t expression_end(const char *text, size_t at) {
 static enum err add_expression(struct template *t, const char *text, size_t begin, size_t *next,
                                struct expr_problem *problem) {
   size_t end = expression_end(text, begin + 3);
-  if (end == SIZE_MAX) return problem_set(problem, begin, 3, "the `${{` that begins here does not end: `}}` is missing");
+  if (end == SIZE_MAX)
+    return problem_set(problem, begin, 3, "the `${{` that begins here does not end: `}}` is missing");
   struct template_piece *piece = piece_add(t);
   piece->offset = begin + 3;
   *next = end + 2;
@@ -59,24 +60,25 @@ enum err template_parse(const char *text, struct template **out, struct expr_pro
   return ERR_OK;
 }
 
-bool template_is_literal(const struct template *t) {
-  return t->count == 0 || (t->count == 1 && t->pieces[0].literal);
-}
+bool template_is_literal(const struct template *t) { return t->count == 0 || (t->count == 1 && t->pieces[0].literal); }
 
 void template_references(const struct template *t, reference_visit *visit, void *context) {
   for (size_t i = 0; i < t->count; i++)
     if (t->pieces[i].expr) expr_references(t->pieces[i].expr, visit, context);
 }
 
-static enum err add_piece(const struct template_piece *piece, const struct scope *scope, struct buf *text,
-                          bool *secret, struct error *e) {
+static enum err add_piece(const struct template_piece *piece, const struct scope *scope, struct buf *text, bool *secret,
+                          struct error *e) {
   if (piece->literal) return buf_text(text, piece->literal), ERR_OK;
   value_auto struct value *v = NULL;
   enum err err = expr_eval(piece->expr, scope, &v, e);
   if (err) return err;
   *secret |= v->secret;
-  if (!literal_text(v, text)) return error_set(e, ERR_INVALID, "`%s` is a list: it cannot stand inside a text", piece->expr->text);
-  if (text->size > EXPR_RESULT_MAX) return error_set(e, ERR_TOO_LARGE, "the text made with `%.100s` is longer than %d KiB", piece->expr->text, EXPR_RESULT_MAX >> 10);
+  if (!literal_text(v, text))
+    return error_set(e, ERR_INVALID, "`%s` is a list: it cannot stand inside a text", piece->expr->text);
+  if (text->size > EXPR_RESULT_MAX)
+    return error_set(e, ERR_TOO_LARGE, "the text made with `%.100s` is longer than %d KiB", piece->expr->text,
+                     EXPR_RESULT_MAX >> 10);
   return ERR_OK;
 }
 

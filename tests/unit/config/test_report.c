@@ -50,7 +50,10 @@ static void control_characters_do_not_reach_the_terminal(void **state) {
   (void)state;
   struct report *r = report_new();
   buf_auto struct buf out = {0};
-  ADD(r, 1, 1, 1, "\033[2Jx \xc2\x9b" "31m \xff", "h\033", "m\033]0;t\007 \n\x7f");
+  ADD(r, 1, 1, 1,
+      "\033[2Jx \xc2\x9b"
+      "31m \xff",
+      "h\033", "m\033]0;t\007 \n\x7f");
   report_text(r, &out, false);
   for (const char *s = buf_string(&out); *s; s++) assert_true(*s == '\n' || (unsigned char)*s >= 0x20);
   assert_null(strstr(buf_string(&out), "\xc2\x9b"));
@@ -78,7 +81,8 @@ static void json_has_every_part(void **state) {
   buf_auto struct buf out = {0};
   report_add(r, PROBLEM_WARNING, "f", 1, 2, 3, "s", "h", "m");
   report_json(r, &out);
-  assert_string_equal(buf_string(&out), "[{\"level\":\"warning\",\"file\":\"f\",\"line\":1,\"column\":2,\"length\":3,\"message\":\"m\",\"hint\":\"h\",\"source\":\"s\"}]");
+  assert_string_equal(buf_string(&out), "[{\"level\":\"warning\",\"file\":\"f\",\"line\":1,\"column\":2,\"length\":3,"
+                                        "\"message\":\"m\",\"hint\":\"h\",\"source\":\"s\"}]");
   assert_int_equal(report_errors(r), 0);
   report_free(&r);
 }
@@ -86,20 +90,33 @@ static void json_has_every_part(void **state) {
 static void the_nearest_word_is_near(void **state) {
   (void)state;
   static const char *const words[] = {"segment", "continue-on-error", "needs", "hls", "if", "thumbnail"};
-  static const char *const table[][2] = {{"segmnt", "segment"}, {"sgement", "segment"}, {"continue_on_error", "continue-on-error"}, {"Needs", "needs"}, {"hsl", "hls"},
-                                         {"fi", NULL},          {"zebra", NULL},        {"", NULL},                                 {"IF", "if"},       {"thumbnial", "thumbnail"}};
+  static const char *const table[][2] = {{"segmnt", "segment"},
+                                         {"sgement", "segment"},
+                                         {"continue_on_error", "continue-on-error"},
+                                         {"Needs", "needs"},
+                                         {"hsl", "hls"},
+                                         {"fi", NULL},
+                                         {"zebra", NULL},
+                                         {"", NULL},
+                                         {"IF", "if"},
+                                         {"thumbnial", "thumbnail"}};
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
     const char *near = report_nearest(table[i][0], words, sizeof words / sizeof *words);
-    if (table[i][1]) assert_string_equal(near, table[i][1]);
-    else assert_null(near);
+    if (table[i][1])
+      assert_string_equal(near, table[i][1]);
+    else
+      assert_null(near);
   }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_caret_stands_under_the_place_tabs_and_umlauts_included), cmocka_unit_test(the_same_problem_is_told_once),
-      cmocka_unit_test(a_hundred_are_kept_and_the_rest_counted),                  cmocka_unit_test(control_characters_do_not_reach_the_terminal),
-      cmocka_unit_test(long_lines_are_shown_around_the_place),                    cmocka_unit_test(json_has_every_part),
+      cmocka_unit_test(a_caret_stands_under_the_place_tabs_and_umlauts_included),
+      cmocka_unit_test(the_same_problem_is_told_once),
+      cmocka_unit_test(a_hundred_are_kept_and_the_rest_counted),
+      cmocka_unit_test(control_characters_do_not_reach_the_terminal),
+      cmocka_unit_test(long_lines_are_shown_around_the_place),
+      cmocka_unit_test(json_has_every_part),
       cmocka_unit_test(the_nearest_word_is_near),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

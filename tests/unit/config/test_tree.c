@@ -34,7 +34,8 @@ static void refused(const char *text, size_t size, const char *says, size_t line
   struct read r = read_n(text, size);
   const struct problem *p = report_at(r.report, 0);
   if (!p || !strstr(p->message, says) || p->line != line || p->column != column)
-    print_message("got %s:%zu:%zu, expected %s:%zu:%zu\n", p ? p->message : "nothing", p ? p->line : 0, p ? p->column : 0, says, line, column);
+    print_message("got %s:%zu:%zu, expected %s:%zu:%zu\n", p ? p->message : "nothing", p ? p->line : 0,
+                  p ? p->column : 0, says, line, column);
   assert_true(p && strstr(p->message, says) && p->line == line && p->column == column);
   assert_null(r.root);
   done(&r);
@@ -57,7 +58,8 @@ static void nodes_know_line_column_length_and_quotes(void **state) {
 
 static void lines_are_counted_as_yaml_counts_them(void **state) {
   (void)state;
-  struct read r = read_text("\xef\xbb\xbf" "a: 1\r\nb: 2\rc: 3\nd: [\n");
+  struct read r = read_text("\xef\xbb\xbf"
+                            "a: 1\r\nb: 2\rc: 3\nd: [\n");
   const struct problem *p = report_at(r.report, 0);
   assert_non_null(p);
   assert_int_equal(p->line, 5);
@@ -70,7 +72,8 @@ static void lines_are_counted_as_yaml_counts_them(void **state) {
 
 static void aliases_share_and_merges_yield_to_what_is_written(void **state) {
   (void)state;
-  struct read r = read_text("x: &a { k: 1, l: 2 }\ny: &b { l: 3, m: 4 }\nz: { <<: [*a, *b], k: 9 }\nw: *a\nv: { <<: *b }\n");
+  struct read r =
+      read_text("x: &a { k: 1, l: 2 }\ny: &b { l: 3, m: 4 }\nz: { <<: [*a, *b], k: 9 }\nw: *a\nv: { <<: *b }\n");
   assert_int_equal(report_count(r.report), 0);
   const struct node *z = node_get(r.root, "z");
   assert_string_equal(node_text(z, "k"), "9");
@@ -112,7 +115,9 @@ static void malformed_text_is_refused_with_its_place(void **state) {
   REFUSED("a: \xed\xa0\x80\n", "not UTF-8", 1, 4);
   REFUSED("a: \xf4\x90\x80\x80\n", "not UTF-8", 1, 4);
   REFUSED("a: \xe2\x82", "not UTF-8", 1, 4);
-  REFUSED("\xff\xfe" "a\0:\0", "not UTF-8", 1, 1);
+  REFUSED("\xff\xfe"
+          "a\0:\0",
+          "not UTF-8", 1, 1);
   REFUSED("a: \"x\\0y\"\n", "NUL character", 1, 4);
   REFUSED("a: x\x01y\n", "control character", 1, 5);
   REFUSED("a: [1, 2\n", "not valid YAML", 2, 1);
@@ -162,7 +167,8 @@ static void hostile(const char *name, struct buf *text) {
   struct read r = read_n(text->data, text->size);
   double took = seconds() - begin;
   long grown = peak_kib() - before;
-  if (r.root || !report_errors(r.report) || took > 2 || grown > 64 * 1024) print_message("%s: %.2f s, %ld KiB, %zu problems\n", name, took, grown, report_errors(r.report));
+  if (r.root || !report_errors(r.report) || took > 2 || grown > 64 * 1024)
+    print_message("%s: %.2f s, %ld KiB, %zu problems\n", name, took, grown, report_errors(r.report));
   assert_null(r.root);
   assert_true(report_errors(r.report) >= 1);
   assert_true(took < 2);
@@ -242,7 +248,8 @@ static void huge_things_are_refused(void **state) {
 
 static void truncated_anywhere_it_neither_crashes_nor_hangs(void **state) {
   (void)state;
-  static const char text[] = "x: &a { k: \"\\u00e9\", l: [1, 2] }\ny:\n  - { <<: *a, m: 'it''s' }\n  - |\n    block\n  - >-\n    folded\n? key\n: value\n";
+  static const char text[] = "x: &a { k: \"\\u00e9\", l: [1, 2] }\ny:\n  - { <<: *a, m: 'it''s' }\n  - |\n    block\n  "
+                             "- >-\n    folded\n? key\n: value\n";
   for (size_t size = 0; size < sizeof text; size++) {
     struct read r = read_n(text, size);
     assert_true(r.root || report_errors(r.report));
@@ -252,11 +259,16 @@ static void truncated_anywhere_it_neither_crashes_nor_hangs(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(nodes_know_line_column_length_and_quotes), cmocka_unit_test(lines_are_counted_as_yaml_counts_them),
-      cmocka_unit_test(aliases_share_and_merges_yield_to_what_is_written), cmocka_unit_test(anchors_of_earlier_files_can_be_used),
-      cmocka_unit_test(peeking_is_quiet_about_unknown_aliases),   cmocka_unit_test(malformed_text_is_refused_with_its_place),
-      cmocka_unit_test(duplicate_keys_are_all_reported),          cmocka_unit_test(deep_nesting_ends_early),
-      cmocka_unit_test(alias_bombs_do_not_go_off),                cmocka_unit_test(huge_things_are_refused),
+      cmocka_unit_test(nodes_know_line_column_length_and_quotes),
+      cmocka_unit_test(lines_are_counted_as_yaml_counts_them),
+      cmocka_unit_test(aliases_share_and_merges_yield_to_what_is_written),
+      cmocka_unit_test(anchors_of_earlier_files_can_be_used),
+      cmocka_unit_test(peeking_is_quiet_about_unknown_aliases),
+      cmocka_unit_test(malformed_text_is_refused_with_its_place),
+      cmocka_unit_test(duplicate_keys_are_all_reported),
+      cmocka_unit_test(deep_nesting_ends_early),
+      cmocka_unit_test(alias_bombs_do_not_go_off),
+      cmocka_unit_test(huge_things_are_refused),
       cmocka_unit_test(truncated_anywhere_it_neither_crashes_nor_hangs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

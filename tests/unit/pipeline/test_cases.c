@@ -26,7 +26,8 @@ static int compare(const char *name, struct stage_set *set) {
   if (access(expected_path, R_OK) == 0) assert_int_equal(fs_read_file(expected_path, 1 << 20, &expected, &e), ERR_OK);
   bool same = strcmp(buf_string(&expected), buf_string(&text)) == 0;
   if (!same) print_message("---- %s: expected\n%s---- got\n%s----\n", name, buf_string(&expected), buf_string(&text));
-  if (!same && update && text.size) assert_int_equal(fs_write_durably(expected_path, text.data, text.size, 0644, &e), ERR_OK);
+  if (!same && update && text.size)
+    assert_int_equal(fs_write_durably(expected_path, text.data, text.size, 0644, &e), ERR_OK);
   if (!same && update && !text.size) unlink(expected_path);
   bool agree = (err == ERR_OK) == (report_errors(report) == 0) && (p != NULL) == (err == ERR_OK);
   if (!agree) print_message("%s: answer %s does not agree with its report\n", name, err_word(err));

@@ -41,8 +41,10 @@ static char *feeds(const struct pipeline *p, const char *id) {
   for (size_t i = 0; i < s->binding_count; i++) {
     const struct binding *b = &s->bindings[i];
     buf_format(&out, "%s%s<", i ? " " : "", b->port->name);
-    if (b->kind == PRODUCER_SOURCE) buf_text(&out, "source");
-    else buf_format(&out, "%s.%s", p->stages[b->stage].id, b->output ? b->output->name : "*");
+    if (b->kind == PRODUCER_SOURCE)
+      buf_text(&out, "source");
+    else
+      buf_format(&out, "%s.%s", p->stages[b->stage].id, b->output ? b->output->name : "*");
   }
   return buf_take(&out);
 }
@@ -65,24 +67,25 @@ static char *names(const struct pipeline *p, const size_t *list, size_t count) {
     assert_string_equal(got_, expected);                                                                               \
   } while (0)
 
-static const char vod[] = HEAD "params:\n"
-                               "  logo: { type: file, default: brand/logo.png }\n"
-                               "  publish_to: { type: target, default: \"\" }\n"
-                               "stages:\n"
-                               "  - { id: info,    uses: probe }\n"
-                               "  - { id: poster,  uses: thumbnail, with: { at: 10%, width: 640 } }\n"
-                               "  - { id: brand,   uses: watermark, with: { image: \"${{ params.logo }}\", opacity: 0.8 } }\n"
-                               "  - { id: stream,  uses: hls, with: { ladder: auto, segment: 6s } }\n"
-                               "  - id: publish\n"
-                               "    uses: upload\n"
-                               "    needs: [stream, poster]\n"
-                               "    if: ${{ params.publish_to != '' && stages.info.duration > 1s }}\n"
-                               "    with: { to: \"${{ params.publish_to }}/${{ job.id }}/\" }\n"
-                               "    retry: { attempts: 3, backoff: 1s, factor: 3, max: 5s, jitter: full }\n"
-                               "    timeout: 30m\n"
-                               "result:\n"
-                               "  playlist: ${{ stages.publish.url ?? stages.stream.master }}\n"
-                               "  duration: ${{ stages.info.duration }}\n";
+static const char vod[] =
+    HEAD "params:\n"
+         "  logo: { type: file, default: brand/logo.png }\n"
+         "  publish_to: { type: target, default: \"\" }\n"
+         "stages:\n"
+         "  - { id: info,    uses: probe }\n"
+         "  - { id: poster,  uses: thumbnail, with: { at: 10%, width: 640 } }\n"
+         "  - { id: brand,   uses: watermark, with: { image: \"${{ params.logo }}\", opacity: 0.8 } }\n"
+         "  - { id: stream,  uses: hls, with: { ladder: auto, segment: 6s } }\n"
+         "  - id: publish\n"
+         "    uses: upload\n"
+         "    needs: [stream, poster]\n"
+         "    if: ${{ params.publish_to != '' && stages.info.duration > 1s }}\n"
+         "    with: { to: \"${{ params.publish_to }}/${{ job.id }}/\" }\n"
+         "    retry: { attempts: 3, backoff: 1s, factor: 3, max: 5s, jitter: full }\n"
+         "    timeout: 30m\n"
+         "result:\n"
+         "  playlist: ${{ stages.publish.url ?? stages.stream.master }}\n"
+         "  duration: ${{ stages.info.duration }}\n";
 
 static void position_picks_the_producer_and_needs_delivers_all(void **state) {
   (void)state;
@@ -107,21 +110,22 @@ static void position_picks_the_producer_and_needs_delivers_all(void **state) {
 
 static void inputs_override_and_sources_are_replaced(void **state) {
   (void)state;
-  struct pipeline *p = load(HEAD "stages:\n"
-                                 "  - { id: a, uses: thumbnail }\n"
-                                 "  - { id: get, uses: fetch, with: { url: http://x/y } }\n"
-                                 "  - { id: one, uses: watermark, with: { text: a } }\n"
-                                 "  - { id: two, uses: watermark, inputs: { video: get } }\n"
-                                 "  - { id: b, uses: thumbnail, inputs: { video: one } }\n"
-                                 "  - { id: c, uses: thumbnail, inputs: { video: source } }\n"
-                                 "  - { id: d, uses: hls }\n"
-                                 "  - { id: i, uses: probe }\n"
-                                 "  - { id: m, uses: movie }\n"
-                                 "  - { id: e, uses: thumbnail, inputs: { video: m.movie } }\n"
-                                 "  - { id: u, uses: upload, inputs: { files: [a, d.segments, source] }, with: { to: x } }\n"
-                                 "  - { id: v, uses: upload, with: { to: y } }\n"
-                                 "  - { id: two2, uses: pair }\n"
-                                 "  - { id: n, uses: note, inputs: { text: two2.right } }\n");
+  struct pipeline *p =
+      load(HEAD "stages:\n"
+                "  - { id: a, uses: thumbnail }\n"
+                "  - { id: get, uses: fetch, with: { url: http://x/y } }\n"
+                "  - { id: one, uses: watermark, with: { text: a } }\n"
+                "  - { id: two, uses: watermark, inputs: { video: get } }\n"
+                "  - { id: b, uses: thumbnail, inputs: { video: one } }\n"
+                "  - { id: c, uses: thumbnail, inputs: { video: source } }\n"
+                "  - { id: d, uses: hls }\n"
+                "  - { id: i, uses: probe }\n"
+                "  - { id: m, uses: movie }\n"
+                "  - { id: e, uses: thumbnail, inputs: { video: m.movie } }\n"
+                "  - { id: u, uses: upload, inputs: { files: [a, d.segments, source] }, with: { to: x } }\n"
+                "  - { id: v, uses: upload, with: { to: y } }\n"
+                "  - { id: two2, uses: pair }\n"
+                "  - { id: n, uses: note, inputs: { text: two2.right } }\n");
   FEEDS(p, "a", "video<source");
   FEEDS(p, "one", "video<get.file");
   FEEDS(p, "two", "video<get.file"); /* a file of another stage is decoded */
@@ -154,7 +158,8 @@ static void switches_decide_when_a_stage_runs(void **state) {
                                  "  - { id: a, uses: probe, always: true }\n"
                                  "  - { id: b, uses: probe, on-failure: true, retry: { backoff: 1s } }\n"
                                  "  - { id: c, uses: probe, if: failure() || cancelled(), timeout: 5s }\n"
-                                 "  - { id: d, uses: probe, if: success(), isolate: true, continue-on-error: true, fallback: { width: 5, duration: 3s, languages: [en] } }\n");
+                                 "  - { id: d, uses: probe, if: success(), isolate: true, continue-on-error: true, "
+                                 "fallback: { width: 5, duration: 3s, languages: [en] } }\n");
   assert_int_equal(p->stages[0].when, RUN_ALWAYS);
   assert_int_equal(p->stages[1].when, RUN_ON_FAILURE);
   assert_int_equal(p->stages[2].when, RUN_ALWAYS);
@@ -215,11 +220,13 @@ static void check_round_trip(const char *text, const char *folder) {
 static void pinned_text_is_the_same_pipeline(void **state) {
   (void)state;
   check_round_trip(vod, "/srv/pipes");
-  check_round_trip(HEAD "title: \"quo\\\"te \\\\ \\x01 \\x7f \\u0085 \\u2028 ✓ \\U0001F600 \\ufeff tab\\t\"\nx-a: &a { crf: 20 }\n"
-                        "stages:\n  - { id: a, uses: hls, with: { <<: *a, ladder: [720p, { height: 360, name: \"true\" }] } }\n"
-                        "  - { id: b, uses: watermark, with: { text: \"10%\", margin: 10% } }\n"
-                        "  - { id: c, uses: thumbnail, title: \"two\\nlines\" }\n  - id: d\n    uses: thumbnail\n    title: |\n      two\n      lines\n",
-                   "/srv/pipes");
+  check_round_trip(
+      HEAD "title: \"quo\\\"te \\\\ \\x01 \\x7f \\u0085 \\u2028 ✓ \\U0001F600 \\ufeff tab\\t\"\nx-a: &a { crf: 20 }\n"
+           "stages:\n  - { id: a, uses: hls, with: { <<: *a, ladder: [720p, { height: 360, name: \"true\" }] } }\n"
+           "  - { id: b, uses: watermark, with: { text: \"10%\", margin: 10% } }\n"
+           "  - { id: c, uses: thumbnail, title: \"two\\nlines\" }\n  - id: d\n    uses: thumbnail\n    title: |\n     "
+           " two\n      lines\n",
+      "/srv/pipes");
 }
 
 static void pinned_text_has_absolute_paths_and_no_secrets(void **state) {
@@ -303,22 +310,25 @@ static char *settle(const struct pipeline *p, const char *id, struct world *w) {
   return buf_take(&json);
 }
 
-static const char settings_yaml[] = HEAD
-    "params:\n"
-    "  when: { type: [duration, percent], default: 10% }\n"
-    "  seg: { type: text, default: 4s }\n"
-    "  n: { type: int, default: 2 }\n"
-    "  logo: { type: file, default: logo.png }\n"
-    "  token: { type: secret, default: secrets.UPLOAD }\n"
-    "  w: { type: int, required: false }\n"
-    "  to: { type: text, default: x }\n"
-    "stages:\n"
-    "  - { id: info, uses: probe }\n"
-    "  - { id: a, uses: thumbnail, with: { at: [\"${{ params.when }}\", 5s], width: \"${{ params.w }}\" } }\n"
-    "  - { id: b, uses: hls, with: { segment: \"${{ params.seg }}\", ladder: { height: \"${{ params.n * 180 }}\" }, audio-bitrate: \"${{ stages.info.bitrate / 10 }}\" } }\n"
-    "  - { id: c, uses: watermark, with: { image: \"${{ params.logo }}\", text: \"${{ stages.info.duration }}\" }, inputs: { video: source } }\n"
-    "  - { id: d, uses: upload, needs: a, with: { to: \"s3://b/${{ job.id }}/\", key: \"${{ params.token }}\", part: \"${{ params.n * 5 }}M\" } }\n"
-    "  - { id: e, uses: upload, needs: a, with: { to: \"${{ params.to ?? null }}\" } }\n";
+static const char settings_yaml[] =
+    HEAD "params:\n"
+         "  when: { type: [duration, percent], default: 10% }\n"
+         "  seg: { type: text, default: 4s }\n"
+         "  n: { type: int, default: 2 }\n"
+         "  logo: { type: file, default: logo.png }\n"
+         "  token: { type: secret, default: secrets.UPLOAD }\n"
+         "  w: { type: int, required: false }\n"
+         "  to: { type: text, default: x }\n"
+         "stages:\n"
+         "  - { id: info, uses: probe }\n"
+         "  - { id: a, uses: thumbnail, with: { at: [\"${{ params.when }}\", 5s], width: \"${{ params.w }}\" } }\n"
+         "  - { id: b, uses: hls, with: { segment: \"${{ params.seg }}\", ladder: { height: \"${{ params.n * 180 }}\" "
+         "}, audio-bitrate: \"${{ stages.info.bitrate / 10 }}\" } }\n"
+         "  - { id: c, uses: watermark, with: { image: \"${{ params.logo }}\", text: \"${{ stages.info.duration }}\" "
+         "}, inputs: { video: source } }\n"
+         "  - { id: d, uses: upload, needs: a, with: { to: \"s3://b/${{ job.id }}/\", key: \"${{ params.token }}\", "
+         "part: \"${{ params.n * 5 }}M\" } }\n"
+         "  - { id: e, uses: upload, needs: a, with: { to: \"${{ params.to ?? null }}\" } }\n";
 
 static struct world *world_new(const struct pipeline *p) {
   struct world *w = mem_alloc(sizeof *w);
@@ -348,8 +358,10 @@ static void settings_are_typed_with_defaults_and_pinned_files(void **state) {
   struct world *w = world_new(p);
   SETTLES("info", "{}");
   SETTLES("a", "{\"at\":[10,5],\"format\":\"jpeg\"}"); /* a null expression is an absent key */
-  SETTLES("b", "{\"ladder\":[{\"height\":360,\"bitrate\":2000000}],\"crf\":23,\"segment\":4,\"mp4\":false,\"audio-bitrate\":100000,\"master\":\"master.m3u8\"}");
-  SETTLES("c", "{\"image\":\"/pinned/abc\",\"text\":\"90.5s\",\"position\":\"bottom-right\",\"opacity\":1,\"margin\":2}");
+  SETTLES("b", "{\"ladder\":[{\"height\":360,\"bitrate\":2000000}],\"crf\":23,\"segment\":4,\"mp4\":false,\"audio-"
+               "bitrate\":100000,\"master\":\"master.m3u8\"}");
+  SETTLES("c",
+          "{\"image\":\"/pinned/abc\",\"text\":\"90.5s\",\"position\":\"bottom-right\",\"opacity\":1,\"margin\":2}");
   SETTLES("d", "{\"to\":\"s3://b/j1/\",\"key\":\"***\",\"part\":10000000}");
   world_free(w);
   pipeline_free(&p);
@@ -415,7 +427,8 @@ static void assets_are_files_of_params_and_of_settings(void **state) {
   (void)state;
   struct pipeline *p = load(HEAD "params: { logo: { type: file, default: a.png }, o: { type: file, default: \"\" } }\n"
                                  "stages:\n  - { id: w, uses: watermark, with: { image: b.png } }\n"
-                                 "  - { id: x, uses: watermark, with: { image: \"${{ params.logo ?? params.o }}\" } }\n  - { id: t, uses: thumbnail }\n");
+                                 "  - { id: x, uses: watermark, with: { image: \"${{ params.logo ?? params.o }}\" } "
+                                 "}\n  - { id: t, uses: thumbnail }\n");
   struct world *w = world_new(p);
   buf_auto struct buf seen = {0};
   assert_int_equal(pipeline_assets(p, w->params, collect, &seen, NULL), ERR_OK);
@@ -452,16 +465,23 @@ static void parameters_become_typed_and_mistakes_name_them(void **state) {
   (void)state;
   static const char *const table[][2] = {
       {"{\"n\":\"3\"}", "{\"n\":3,\"mode\":\"fast\",\"at\":10,\"sizes\":[1,2],\"logo\":null,\"to\":\"\",\"key\":null}"},
-      {"{\"n\":3,\"mode\":\"good\",\"at\":\"90s\",\"sizes\":\"4,5\",\"logo\":\"pics/l.png\",\"to\":\"out/\",\"key\":\"${{ secrets.K }}\"}",
-       "{\"n\":3,\"mode\":\"good\",\"at\":90,\"sizes\":[4,5],\"logo\":\"/home/me/pics/l.png\",\"to\":\"/home/me/out/\",\"key\":\"secrets.K\"}"},
-      {"{\"n\":1,\"sizes\":[7],\"to\":\"s3://b/x\"}", "{\"n\":1,\"mode\":\"fast\",\"at\":10,\"sizes\":[7],\"logo\":null,\"to\":\"s3://b/x\",\"key\":null}"},
+      {"{\"n\":3,\"mode\":\"good\",\"at\":\"90s\",\"sizes\":\"4,5\",\"logo\":\"pics/l.png\",\"to\":\"out/"
+       "\",\"key\":\"${{ secrets.K }}\"}",
+       "{\"n\":3,\"mode\":\"good\",\"at\":90,\"sizes\":[4,5],\"logo\":\"/home/me/pics/l.png\",\"to\":\"/home/me/out/"
+       "\",\"key\":\"secrets.K\"}"},
+      {"{\"n\":1,\"sizes\":[7],\"to\":\"s3://b/x\"}",
+       "{\"n\":1,\"mode\":\"fast\",\"at\":10,\"sizes\":[7],\"logo\":null,\"to\":\"s3://b/x\",\"key\":null}"},
       {"{}", "the pipeline t needs a value for `n`, how many: give it with -p n=VALUE"},
       {"{\"n\":\"3\",\"mod\":\"x\"}", "the pipeline t has no parameter `mod`; did you mean `mode`?"},
-      {"{\"n\":\"3\",\"zebra\":\"x\"}", "the pipeline t has no parameter `zebra`; valid: n, mode, at, sizes, logo, to, key"},
+      {"{\"n\":\"3\",\"zebra\":\"x\"}",
+       "the pipeline t has no parameter `zebra`; valid: n, mode, at, sizes, logo, to, key"},
       {"{\"n\":\"11\"}", "the parameter `n`: `11` is out of range: it has to be from 1 to 10"},
-      {"{\"n\":\"3\",\"mode\":\"fats\"}", "the parameter `mode`: `fats` is not one of fast, good; did you mean `fast`?"},
-      {"{\"n\":\"3\",\"at\":\"5\"}", "the parameter `at`: `5` is not a duration (6s, 250ms, 1m30s) or a percentage (10%); a duration needs a unit: 5s"},
-      {"{\"n\":\"3\",\"key\":\"hunter2\"}", "the parameter `key`: a secret is given by name, secrets.NAME, never by its value"},
+      {"{\"n\":\"3\",\"mode\":\"fats\"}",
+       "the parameter `mode`: `fats` is not one of fast, good; did you mean `fast`?"},
+      {"{\"n\":\"3\",\"at\":\"5\"}", "the parameter `at`: `5` is not a duration (6s, 250ms, 1m30s) or a percentage "
+                                     "(10%); a duration needs a unit: 5s"},
+      {"{\"n\":\"3\",\"key\":\"hunter2\"}",
+       "the parameter `key`: a secret is given by name, secrets.NAME, never by its value"},
       {"{\"n\":[1,2]}", "the parameter `n`: `a list` is not a whole number, from 1 to 10"},
   };
   struct pipeline *p = load(params_yaml);
@@ -523,8 +543,8 @@ static void thousands_of_mistakes_are_reported_in_bounded_time(void **state) {
   buf_text(&text, HEAD "stages:\n");
   for (int i = 0; i < 256; i++) buf_format(&text, "  - { id: %s%d, uses: probe }\n", padding, i);
   for (int n = 0; text.size < 900000; n++)
-    buf_format(&text, "  - { id: x%d, uses: %sx, needs: [%s, %sy], with: { %sz: 1 }, if: stages.%s.q, %s: 1 }\n", n, padding, padding, padding,
-               padding, padding, padding);
+    buf_format(&text, "  - { id: x%d, uses: %sx, needs: [%s, %sy], with: { %sz: 1 }, if: stages.%s.q, %s: 1 }\n", n,
+               padding, padding, padding, padding, padding, padding);
   struct report *report = report_new();
   struct pipeline *p = NULL;
   clock_t begin = clock();

@@ -1,5 +1,5 @@
-/* pipelines/README.md is the reference: its examples pass `check`, its expressions give what it says, and it names every
- * key that the tables know. */
+/* pipelines/README.md is the reference: its examples pass `check`, its expressions give what it says, and it names
+ * every key that the tables know. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -73,7 +73,8 @@ static void every_expression_gives_what_is_written_beside_it(void **state) {
 
 static void every_key_is_in_the_reference(void **state) {
   (void)state;
-  const struct rule *const tables[] = {keys_pipeline, keys_include, keys_defaults, keys_retry, keys_concurrency, keys_param, keys_stage};
+  const struct rule *const tables[] = {keys_pipeline,    keys_include, keys_defaults, keys_retry,
+                                       keys_concurrency, keys_param,   keys_stage};
   for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
     for (const struct rule *row = tables[t]; row->key; row++) {
       mem_auto char *marked = mem_format("`%s`", row->key), *inside = mem_format("%s:", row->key);
