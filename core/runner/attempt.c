@@ -108,12 +108,6 @@ static void run_plan(struct task *t) {
   task_verdict(t, t->stage->plan ? t->stage->plan(&t->api) : SM_OK, NULL);
 }
 
-static bool has_media(const struct attempt *a) {
-  for (uint32_t i = 0; i < a->unit->stage_count; i++)
-    if (a->tasks[i].stage && a->tasks[i].stage->kind != SM_KIND_TASK) return true;
-  return false;
-}
-
 static void run_each(struct attempt *a, void (*run)(struct task *)) {
   for (uint32_t i = 0; i < a->unit->stage_count; i++)
     if (a->tasks[i].stage) run(&a->tasks[i]);
@@ -127,8 +121,7 @@ int attempt_run(struct attempt *a, struct plugin *const *plugins, const struct p
   attempt_send(a, MESSAGE_HELLO, -1, hello);
   a->tasks = mem_array(a->unit->stage_count, sizeof(struct task));
   if (bind_stages(a, plugins)) {
-    bool on_source = a->unit->kind == UNIT_PASS || (a->unit->kind == UNIT_PLAN && a->unit->source && has_media(a));
-    if (on_source) passhost_run(a, pass, stats);
+    if (a->unit->kind == UNIT_PASS) passhost_run(a, pass, stats);
     else run_each(a, a->unit->kind == UNIT_PLAN ? run_plan : run_task);
   }
   fflush(NULL);

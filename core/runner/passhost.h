@@ -5,5 +5,5 @@
 
 /* The module's table from the file, loaded RTLD_LOCAL; NULL with a sentence. */
 const struct pass_module *passhost_load(const char *path, struct error *e);
-/* Runs the pass (or the plan of stages on a source); every stage has its verdict afterwards. */
+/* Runs the pass; every stage that was not dropped has its verdict afterwards. */
 void passhost_run(struct attempt *a, const struct pass_module *module, struct value *stats);
