@@ -1,5 +1,6 @@
 """`stagemill check` and `stagemill test`: exit codes, carets, --json."""
 import json
+import re
 
 import pytest
 
@@ -137,3 +138,34 @@ def test_json_says_what_happened_in_each_case(mill):
     assert done.code == 1
     assert case["ok"] is False and case["status"] == "completed" and case["order"] == ["info", "info"]
     assert "elapsed" in case["differences"][0]
+
+
+README = (ROOT / "pipelines" / "README.md").read_text()
+
+
+def test_the_fixture_of_the_manual_passes(mill):
+    block = re.search(r"^```fixture\n(.*?)^```", README, re.S | re.M).group(1)
+    mill.write("manual.yaml", block.replace("pipeline: vod.yaml", f"pipeline: {ROOT}/pipelines/vod.yaml"))
+    done = mill("test", "manual.yaml")
+    assert done.code == 0, done.out
+
+
+def test_the_manual_names_every_key_of_fixtures(mill):
+    """Keys come from the problems themselves: an unknown key is answered with the valid ones."""
+    section = README[README.index("## Fixtures"):README.index("## Values and units")]
+    mill.write("good.yaml", GOOD)
+    mill.write("odd.yaml", """stagemill-test: 1
+pipeline: good.yaml
+zzzzzzz: 1
+cases:
+  - zzzzzzz: 1
+    name: x
+    stages: { info: { zzzzzzz: 1 } }
+    expect: { zzzzzzz: 1 }
+""")
+    done = mill("test", "odd.yaml")
+    lists = re.findall(r"valid: (.*)", done.out)
+    assert done.code == 2 and len(lists) == 4, done.out
+    keys = {key for line in lists for key in line.split(", ")}
+    assert len(keys) > 20
+    assert not [key for key in keys if f"`{key}`" not in section]
