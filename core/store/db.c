@@ -152,9 +152,9 @@ enum err db_reopen(struct database *db, struct error *e) {
 }
 
 bool db_grow(struct database *db, bool must) {
-  uint64_t more = db->growable ? db->map_bytes * 2 : db->map_bytes + (1 << 20);
   if (!db->growable && !must) return false;
   pthread_rwlock_wrlock(&db->lock);
+  uint64_t more = db->growable ? db->map_bytes * 2 : db->map_bytes + (1 << 20);
   int code = mdb_env_set_mapsize(db->env, more);
   if (!code) db->map_bytes = more;
   pthread_rwlock_unlock(&db->lock);

@@ -192,7 +192,7 @@ struct event_draft {
 
 /* Stores job (id, created_us, round, last_seq are assigned unless id is given) with its stages, all WAITING, and its
  * events. If a job with this identity exists that is not failed or cancelled: answers it instead (existed). done may be
- * NULL. ERR_CONFLICT when a given id is taken. Names (identity, pipeline, owner, asset, batch) have at most 255 bytes. */
+ * NULL. ERR_CONFLICT when a given id is taken. Names (identity, pipeline, owner, asset, batch): at most 255 bytes. */
 void store_submit(struct store *store, const struct job_record *job, const char *const *stages, size_t stage_count,
                   const struct event_draft *events, size_t event_count, store_done *done, void *context);
 

@@ -1,4 +1,4 @@
-/* Verbs on whole jobs: submit, cancel, reopen, delete, progress. Each looks first, and writes only if it will succeed. */
+/* Verbs on whole jobs: submit, cancel, reopen, delete, progress. All look first and write only if they will succeed. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
