@@ -22,13 +22,16 @@ bool overlay_can(int pixel_format) {
 }
 
 bool overlay_fits(const struct overlay *o, const AVFrame *f) {
-  return o->planes[0].keep && o->width == f->width && o->height == f->height && o->format == f->format &&
+  return o->format == f->format && o->width == f->width && o->height == f->height &&
          o->space == f->colorspace && o->range == f->color_range && o->transfer == f->color_trc;
 }
 
 void overlay_free(struct overlay *o) {
-  for (int i = 0; i < 3; i++) free(o->planes[i].keep), free(o->planes[i].add);
-  *o = (struct overlay){0};
+  for (int i = 0; i < 3; i++) {
+    struct overlay_plane *p = &o->planes[i];
+    free(p->keep8), free(p->add8), free(p->keep16), free(p->add16);
+  }
+  *o = (struct overlay){.format = AV_PIX_FMT_NONE};
 }
 
 /* The part of the mark's rectangle inside the frame, in samples of a plane with these shifts. */
@@ -43,11 +46,16 @@ static void plane_extent(struct overlay_plane *p, const struct rectangle *at, co
   p->height = ((bottom + (1 << sy) - 1) >> sy) - p->y;
 }
 
-static bool plane_alloc(struct overlay_plane *p) {
+static bool plane_alloc(struct overlay_plane *p, bool wide) {
   size_t count = (size_t)p->width * (size_t)p->height;
-  p->keep = malloc(count * sizeof *p->keep);
-  p->add = malloc(count * sizeof *p->add);
-  return p->keep && p->add;
+  if (wide) {
+    p->keep16 = malloc(count * sizeof *p->keep16);
+    p->add16 = malloc(count * sizeof *p->add16);
+    return p->keep16 && p->add16;
+  }
+  p->keep8 = malloc(count * sizeof *p->keep8);
+  p->add8 = malloc(count * sizeof *p->add8);
+  return p->keep8 && p->add8;
 }
 
 struct values { /* the mark in the frame's colours, multiplied by alpha */
@@ -91,15 +99,17 @@ static void mean_at(const struct values *v, const AVFrame *frame, int which, int
 
 static void plane_fill(struct overlay_plane *p, const struct values *v, const AVFrame *frame, int which, int sx, int sy,
                        double top) {
+  double one = p->keep8 ? 256 : 65536;
   for (int y = 0; y < p->height; y++)
     for (int x = 0; x < p->width; x++) {
       size_t i = (size_t)y * (size_t)p->width + (size_t)x;
       double mean[2];
       mean_at(v, frame, which, p->x + x, p->y + y, sx, sy, mean);
-      uint32_t alpha = (uint32_t)lround(65536 * mean[1]);
-      p->keep[i] = 65536 - alpha;
-      /* never above alpha * the largest value: the sum of draw_row stays within 32 bits and within the sample's range */
-      p->add[i] = (uint32_t)fmin(65536 * mean[0], (double)alpha * top);
+      double alpha = round(one * mean[1]);
+      /* The value keeps its share of the rounded alpha, so that what is opaque is exact and no sum leaves its range. */
+      double add = fmin(round(mean[1] > 0 ? mean[0] / mean[1] * alpha : 0), alpha * top);
+      if (p->keep8) p->keep8[i] = (uint16_t)(one - alpha), p->add8[i] = (uint16_t)add;
+      else p->keep16[i] = (uint32_t)(one - alpha), p->add16[i] = (uint32_t)add;
     }
 }
 
@@ -115,7 +125,7 @@ bool overlay_make(struct overlay *o, const AVFrame *frame, const struct mark *ma
   for (int i = 0; i < 3 && good; i++) {
     int sx = i ? d->log2_chroma_w : 0, sy = i ? d->log2_chroma_h : 0;
     plane_extent(&o->planes[i], at, frame, sx, sy);
-    good = plane_alloc(&o->planes[i]);
+    good = plane_alloc(&o->planes[i], d->comp[0].depth > 8);
     if (good) plane_fill(&o->planes[i], &values, frame, i, sx, sy, top);
   }
   free(values.samples);
@@ -123,8 +133,9 @@ bool overlay_make(struct overlay *o, const AVFrame *frame, const struct mark *ma
   return good;
 }
 
-static void draw_row_8(uint8_t *restrict row, const uint32_t *restrict keep, const uint32_t *restrict add, int n) {
-  for (int i = 0; i < n; i++) row[i] = (uint8_t)((row[i] * keep[i] + add[i] + 32768) >> 16);
+/* 255 * 256 + 128 still fits into 16 bits. */
+static void draw_row_8(uint8_t *restrict row, const uint16_t *restrict keep, const uint16_t *restrict add, int n) {
+  for (int i = 0; i < n; i++) row[i] = (uint8_t)((uint16_t)(row[i] * keep[i] + add[i] + 128) >> 8);
 }
 
 static void draw_row_16(uint16_t *restrict row, const uint32_t *restrict keep, const uint32_t *restrict add, int n) {
@@ -132,15 +143,13 @@ static void draw_row_16(uint16_t *restrict row, const uint32_t *restrict keep, c
 }
 
 void overlay_draw(const struct overlay *o, AVFrame *frame) {
-  const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)frame->format);
-  bool wide = d->comp[0].depth > 8;
   for (int i = 0; i < 3; i++) {
     const struct overlay_plane *p = &o->planes[i];
     for (int y = 0; y < p->height; y++) {
       uint8_t *row = frame->data[i] + (ptrdiff_t)(p->y + y) * frame->linesize[i];
       size_t at = (size_t)y * (size_t)p->width;
-      if (wide) draw_row_16((uint16_t *)row + p->x, p->keep + at, p->add + at, p->width);
-      else draw_row_8(row + p->x, p->keep + at, p->add + at, p->width);
+      if (p->keep8) draw_row_8(row + p->x, p->keep8 + at, p->add8 + at, p->width);
+      else draw_row_16((uint16_t *)row + p->x, p->keep16 + at, p->add16 + at, p->width);
     }
   }
 }

@@ -124,6 +124,7 @@ static void choose_format(sm_task *task, sm_stream *video) {
 static sm_status track_open(struct track *t, sm_task *task, sm_stream *video) {
   struct mark_image image = {0};
   t->time_base = video->time_base;
+  overlay_free(&t->overlay); /* made for no frame yet */
   sm_status status = load(task, video, &image);
   if (status == SM_OK)
     status = place_mark(task, video->width, video->height, image.width, image.height, sm_param_given(task, "text"), &t->at);
