@@ -1,20 +1,17 @@
 #include "runner/keeper.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "runner/limits.h"
+
+enum { CHILDREN_AT_ONCE = 512 };
 
 struct keeper {
   const struct keeper_place *place;
@@ -25,19 +22,10 @@ struct keeper {
   struct rusage usage; /* of the attempt and what it waited for */
 };
 
-/* Everybody below this process. In a namespace of its own that is everybody it can see. */
 static void kill_children(void) {
-  char path[64], text[4096];
-  snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)syscall(SYS_gettid));
-  fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t size = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
-  if (size <= 0) return;
-  text[size] = '\0';
-  for (char *at = text, *end; *at; at = end) {
-    long pid = strtol(at, &end, 10);
-    if (end == at) break;
-    if (pid > 1) kill((pid_t)pid, SIGKILL);
-  }
+  pid_t children[CHILDREN_AT_ONCE];
+  size_t count = limits_children(children, CHILDREN_AT_ONCE);
+  for (size_t i = 0; i < count; i++) kill(children[i], SIGKILL);
 }
 
 static void kill_all(const struct keeper *k) {

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -71,6 +73,17 @@ enum err limits_apply(const struct limits *l, struct error *e) {
 int limits_die_with_parent(int signal_number, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, signal_number);
   return !parent || getppid() == parent;
+}
+
+size_t limits_children(pid_t *pids, size_t room) {
+  char path[64];
+  size_t count = 0;
+  snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)syscall(SYS_gettid));
+  FILE *f = fopen(path, "re");
+  int pid;
+  while (f && count < room && fscanf(f, "%d", &pid) == 1) pids[count++] = pid;
+  if (f) fclose(f);
+  return count;
 }
 
 /* Two moves: first above everything in use, then down in order, so that no move lands on a descriptor still needed. */

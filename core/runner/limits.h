@@ -16,5 +16,7 @@ struct limits {
 enum err limits_apply(const struct limits *limits, struct error *e);
 /* This process gets `signal` when its parent dies; false when it is dead already. parent: its pid, 0: unknown here. */
 int limits_die_with_parent(int signal, pid_t parent);
+/* Pids of this process's children, at most `room` of them. */
+size_t limits_children(pid_t *pids, size_t room);
 /* Moves fds to first, first+1, ... and closes everything else from 3 on. Descriptors 0-2 are left alone. */
 enum err limits_keep_only(int *fds, size_t count, int first, struct error *e);

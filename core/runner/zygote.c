@@ -19,6 +19,8 @@
 #include "runner/limits.h"
 #include "runner/passhost.h"
 
+enum { CHILDREN_AT_ONCE = 512 };
+
 struct kept { /* a keeper that is alive */
   struct kept *next;
   pid_t pid;
@@ -131,10 +133,36 @@ static void forget(struct zygote *z, pid_t pid) {
   }
 }
 
+static bool is_kept(const struct zygote *z, pid_t pid) {
+  for (const struct kept *k = z->kept; k; k = k->next)
+    if (k->pid == pid) return true;
+  return false;
+}
+
+/* Children that are no keepers were those of a keeper that was killed: they go before it is said to be gone. */
+static void sweep(const struct zygote *z) {
+  pid_t children[CHILDREN_AT_ONCE];
+  for (bool again = true; again;) {
+    size_t count = limits_children(children, CHILDREN_AT_ONCE);
+    again = false;
+    for (size_t i = 0; i < count; i++) {
+      if (is_kept(z, children[i])) continue;
+      kill(children[i], SIGKILL);
+      waitpid(children[i], NULL, 0);
+      again = true;
+    }
+  }
+}
+
 static void reap(struct zygote *z) {
   struct signalfd_siginfo info;
   while (read(z->signals, &info, sizeof(info)) > 0) {}
-  for (pid_t pid; (pid = waitpid(-1, NULL, WNOHANG)) > 0;) forget(z, pid);
+  int status;
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    if (!is_kept(z, pid)) continue;
+    if (WIFSIGNALED(status)) sweep(z);
+    forget(z, pid);
+  }
 }
 
 /* ---- the loop ---- */
@@ -163,6 +191,7 @@ static void prepare(struct zygote *z) {
     close(z->pid_namespace);
     z->pid_namespace = -1;
   }
+  prctl(PR_SET_CHILD_SUBREAPER, 1); /* what a killed keeper leaves comes to us */
   prctl(PR_SET_NAME, "stagemill-zygot");
   signal(SIGPIPE, SIG_IGN);
   plugin_prepare();

@@ -114,11 +114,10 @@ enum err attempt_go(struct attempt *a, const struct value *body, struct error *e
 
 /* ---- what zygote and keeper say ---- */
 
-static void on_keeper_death(void *context, int fd, uint32_t events) {
+static void on_death(void *context, int fd, uint32_t events) {
   struct attempt *a = context;
-  (void)fd;
   (void)events;
-  loop_unwatch(a->crew->loop, &a->keeper_watch);
+  loop_unwatch(a->crew->loop, fd == a->keeper_pidfd ? &a->keeper_watch : &a->attempt_watch);
   attempt_settle(a);
 }
 
@@ -142,7 +141,8 @@ void attempt_on_started(struct attempt *a, struct control *c) {
   a->phase = PHASE_STARTED;
   a->pid = pid_behind(a->attempt_pidfd);
   a->started_us = a->life_us = crew_now(a->crew);
-  a->keeper_watch = loop_watch(a->crew->loop, a->keeper_pidfd, EPOLLIN, on_keeper_death, a);
+  a->keeper_watch = loop_watch(a->crew->loop, a->keeper_pidfd, EPOLLIN, on_death, a);
+  a->attempt_watch = loop_watch(a->crew->loop, a->attempt_pidfd, EPOLLIN, on_death, a);
   /* What was decided before there was anybody to signal. */
   if (a->rung == 2) signal_keeper(a, KEEPER_TERMINATE);
   if (a->rung >= 3) signal_keeper(a, KEEPER_KILL);
@@ -172,13 +172,15 @@ void attempt_on_zygote_death(struct attempt *a) {
 
 /* ---- its end ---- */
 
-static bool keeper_is_dead(const struct attempt *a) { return a->keeper_pidfd >= 0 && !a->keeper_watch; }
+static bool both_are_dead(const struct attempt *a) {
+  return a->keeper_pidfd >= 0 && !a->keeper_watch && !a->attempt_watch;
+}
 
 /* Everything that could still be alive must be known to be dead: the zygote said so, or the zygote is dead and the keeper
  * too (or there never was one, which the end of the socket shows). */
 static bool nothing_is_left(const struct attempt *a) {
   if (a->zygote) return a->gone;
-  return a->gone || (a->keeper_pidfd >= 0 ? keeper_is_dead(a) : a->unheard);
+  return a->gone || (a->keeper_pidfd >= 0 ? both_are_dead(a) : a->unheard);
 }
 
 static void unlink_attempt(struct attempt *a) {
@@ -217,6 +219,7 @@ void attempt_free(struct attempt **attempt) {
   struct loop *loop = a->crew->loop;
   loop_unwatch(loop, &a->socket_watch);
   loop_unwatch(loop, &a->keeper_watch);
+  loop_unwatch(loop, &a->attempt_watch);
   loop_cancel(loop, &a->ladder);
   loop_cancel(loop, &a->timeout);
   fd_close_at(&a->socket);

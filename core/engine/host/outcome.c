@@ -85,7 +85,8 @@ static void classify(struct attempt *a, struct attempt_outcome *o) {
     return;
   }
   if (a->said_bye) o->end = ATTEMPT_ENDED; /* all verdicts are in: how the process then went does not matter */
-  else if (!a->reaped) say_lost(a, o);
+  /* Killed, and its zygote has died: that was its keeper, sweeping. */
+  else if (!a->reaped || (!a->gone && o->signal == SIGKILL)) say_lost(a, o);
   else if (o->signal && was_short_of_memory(a)) say_memory(a, o);
   else if (o->signal) say_signal(a, o);
   else say_exit(a, o);

@@ -94,7 +94,7 @@ struct attempt {
   size_t gift_count;
   /* processes */
   int attempt_pidfd, keeper_pidfd;
-  struct loop_watch *keeper_watch;
+  struct loop_watch *keeper_watch, *attempt_watch; /* NULL once dead */
   int pid;
   bool reaped, gone, unheard; /* unheard: the socket has ended */
   int status;

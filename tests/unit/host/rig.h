@@ -53,3 +53,6 @@ void rig_run(struct rig *rig, struct story *s, const struct order *order);
 void story_clear(struct story *s);
 struct value *param_text(const char *key, const char *text);
 bool process_exists_named(const char *name); /* any process of that name, zombies aside */
+/* `--ordinary`: the same tests as an ordinary user, who may not make PID namespaces, so that keepers sweep as
+ * subreapers. Ends the process with 77 (skipped) where the build folder is closed to others. */
+void rig_become_ordinary(void);

@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -299,17 +298,8 @@ static void nothing_an_attempt_started_outlives_it(void **state) {
   }
 }
 
-/* `--ordinary`: the same as an ordinary user, who may not make PID namespaces, so that keepers sweep as subreapers. */
-static int become_ordinary(void) {
-  if (geteuid() != 0) return 0;
-  if (setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0) return -1;
-  if (access(RUNNER, X_OK) == 0) return 0;
-  printf("skipped: the build folder is closed to other users\n");
-  exit(77);
-}
-
 int main(int argc, char **argv) {
-  if (argc > 1 && strcmp(argv[1], "--ordinary") == 0 && become_ordinary() != 0) return 1;
+  if (argc > 1 && strcmp(argv[1], "--ordinary") == 0) rig_become_ordinary();
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_good_stage_ends_with_results_outputs_and_figures),
     cmocka_unit_test(a_flaky_stage_says_retry_with_its_sentence_until_it_succeeds),

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "rig.h"
 
@@ -267,6 +269,41 @@ static void destroying_the_crew_ends_what_runs(void **state) {
   story_clear(&s);
 }
 
+/* An engine of its own in a child process, which says when daemons are on their way and then goes on for ever. */
+static void be_an_engine(int tell) {
+  struct rig own;
+  struct story s = {0};
+  struct order order = {.stage = "fork", .params = param_text("how", "daemon")};
+  value_set_text(order.params, "name", "sm-engine-gone");
+  value_set_text(order.params, "then", "hang");
+  value_set_int(order.params, "count", 3);
+  rig_open(&own, NULL);
+  rig_start(&own, &s, &order);
+  while (s.fraction < 0.4) loop_turn(own.loop, 50000);
+  if (write(tell, own.folder, sizeof(own.folder)) < 0) _exit(1);
+  for (;;) loop_turn(own.loop, 50000);
+}
+
+static void a_killed_engine_leaves_no_process_behind(void **state) {
+  int ends[2];
+  char left[128];
+  (void)state;
+  assert_int_equal(pipe(ends), 0);
+  pid_t engine = fork();
+  if (engine == 0) be_an_engine(ends[1]);
+  assert_int_equal(read(ends[0], left, sizeof(left)), sizeof(left));
+  assert_true(process_exists_named("sm-engine-gone"));
+  kill(engine, SIGKILL);
+  waitpid(engine, NULL, 0);
+  for (int i = 0; i < 100 && process_exists_named("sm-engine-gone"); i++) usleep(20000);
+  assert_false(process_exists_named("sm-engine-gone"));
+  int root = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  fs_remove_tree(root, fs_base_name(left), NULL);
+  close(root);
+  close(ends[0]);
+  close(ends[1]);
+}
+
 static void many_attempts_run_side_by_side(void **state) {
   enum { MANY = 24 };
   static struct story stories[MANY];
@@ -283,7 +320,8 @@ static void many_attempts_run_side_by_side(void **state) {
   }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "--ordinary") == 0) rig_become_ordinary();
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_broken_message_ends_the_attempt),
     cmocka_unit_test(an_empty_packet_is_no_end_of_the_attempt),
@@ -297,6 +335,7 @@ int main(void) {
     cmocka_unit_test(a_dead_keeper_loses_its_attempt_alone),
     cmocka_unit_test(grandchildren_die_with_their_zygote),
     cmocka_unit_test(destroying_the_crew_ends_what_runs),
+    cmocka_unit_test(a_killed_engine_leaves_no_process_behind),
     cmocka_unit_test(many_attempts_run_side_by_side),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
