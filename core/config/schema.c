@@ -85,8 +85,8 @@ static void unknown_key(const struct schema *s, const struct node *key, struct r
     node_problem(report, PROBLEM_ERROR, key, NULL, "unknown key `%.100s` in %s", key->text, s->what);
     return;
   }
-  const struct schema_place *place = place_with(s, key->text);
   const char *near = synonym(s, key->text);
+  const struct schema_place *place = near ? NULL : place_with(s, key->text);
   if (!near) near = report_nearest(key->text, keys, count);
   if (place)
     buf_format(&hint, "`%s` belongs %s", key->text, place->where);

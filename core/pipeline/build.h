@@ -47,6 +47,7 @@ typedef void setting_visit(void *context, const struct template *t);
 void setting_templates(const struct setting_value *v, setting_visit *visit, void *context);
 /* Makes a relative path absolute where it stands, so that the pinned text needs no folder. */
 bool takes_path(uint32_t takes);
+void path_missing(struct build *b, const struct node *node, uint32_t takes); /* warns */
 void path_anchor(struct node *node, uint32_t takes);
 char *path_absolute(const char *folder, const char *path); /* URLs, empty texts and a NULL folder leave it alone */
 

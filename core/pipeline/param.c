@@ -156,6 +156,7 @@ static void default_build(struct build *b, const struct node *key, struct node *
     return;
   }
   anchor_default(fallback, param->type->takes);
+  path_missing(b, fallback, param->type->takes);
   value_auto struct value *in = node_value(fallback);
   buf_auto struct buf why = {0};
   if (!convert(param->type, in, &param->fallback, &why))

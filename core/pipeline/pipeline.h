@@ -93,8 +93,8 @@ struct pipeline {
  * least one error). Relative paths of `file` defaults resolve against the file that writes them. */
 enum err pipeline_load(const char *path, struct stage_set *stages, struct report *report, struct pipeline **pipeline,
                        struct error *e);
-/* The same from text; `name` stands for the file in messages, `folder` anchors relative paths. For pinned text: folder
- * NULL. */
+/* The same from text; `name` stands for the file in messages, `folder` anchors relative paths. For pinned text and
+ * for text that a client sent: folder NULL, so that no `include` reads files of this machine. */
 enum err pipeline_parse(const char *text, size_t size, const char *name, const char *folder, struct stage_set *stages,
                         struct report *report, struct pipeline **pipeline, struct error *e);
 void pipeline_free(struct pipeline **pipeline);

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -29,6 +30,15 @@ void path_anchor(struct node *node, uint32_t takes) {
   free(node->text);
   node->text = text;
   node->size = strlen(text);
+}
+
+/* A warning only: -p may name another file, and a pinned text is read where the files are no more. */
+void path_missing(struct build *b, const struct node *node, uint32_t takes) {
+  bool file = (takes & SM_TAKES_FILE) && !(takes & (SM_TAKES_TEXT | SM_TAKES_TARGET));
+  bool here = node->kind == NODE_SCALAR && node->file && node->file->folder && node->size;
+  if (!file || !here || node_has_expression(node) || access(node->text, F_OK) == 0) return;
+  node_problem(b->report, PROBLEM_WARNING, node, "paths are relative to the file that writes them",
+               "there is no file `%.300s`", fs_base_name(node->text));
 }
 
 /* ---- building -------------------------------------------------------------------------------------------------- */
@@ -108,6 +118,7 @@ static void anchor_all(struct build *b, const struct rule *rule, struct node *no
       if (rule_field_find(rule, node->entries[i].key->text, &field)) anchor_all(b, &field, node->entries[i].value);
   if (node->kind != NODE_SCALAR) return;
   path_anchor(node, rule->takes);
+  path_missing(b, node, rule->takes);
   if ((rule->takes & SM_TAKES_SECRET) && !(rule->takes & SM_TAKES_TEXT) && !node_has_expression(node) &&
       !node_is_empty(node))
     node_problem(b->report, PROBLEM_ERROR, node, "write a reference: ${{ secrets.NAME }}",

@@ -37,7 +37,7 @@ static void every_yaml_example_is_a_good_pipeline(void **state) {
     struct report *report = report_new();
     struct pipeline *p = NULL;
     buf_auto struct buf out = {0};
-    pipeline_parse(block, strlen(block), "README.md", "/srv/pipes", set, report, &p, NULL);
+    pipeline_parse(block, strlen(block), "README.md", PIPELINES, set, report, &p, NULL);
     report_text(report, &out, false);
     assert_string_equal(buf_string(&out), "");
     pipeline_free(&p);
@@ -85,7 +85,7 @@ static void every_key_is_in_the_reference(void **state) {
 
 static int set_up(void **state) {
   (void)state;
-  return fs_read_file(README, 1 << 20, &readme, NULL) == ERR_OK ? 0 : 1;
+  return fs_read_file(PIPELINES "/README.md", 1 << 20, &readme, NULL) == ERR_OK ? 0 : 1;
 }
 
 static int tear_down(void **state) {
