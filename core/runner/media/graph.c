@@ -7,7 +7,7 @@
 #include "media/tonemap.h"
 
 static void activate(struct pass *pass, struct stage *stage) {
-  if (stage->active) return;
+  if (stage->active || !stage->ops) return; /* a stage without code is another's problem: its consumers say so */
   stage->active = true;
   for (uint32_t i = 0; i < stage->spec->link_count; i++) {
     int32_t from = stage->spec->links[i].from_stage;

@@ -170,7 +170,9 @@ static void remaining_verdicts(struct pass *pass) {
   for (uint32_t i = 0; i < pass->stage_count; i++) {
     struct stage *stage = &pass->stages[i];
     if (stage->dropped || stage->verdict_sent || (!stage->active && stage->spec->done)) continue;
-    stage_verdict(stage, stage->active ? SM_CANCELLED : SM_OK);
+    bool broken = !stage->ops && !pass_stopping(pass);
+    if (broken) pass->c->blame(pass->c, stage->index, SM_FAIL, "this stage brings nothing that works on frames", NULL);
+    stage_verdict(stage, broken ? SM_FAIL : stage->active ? SM_CANCELLED : SM_OK);
   }
 }
 

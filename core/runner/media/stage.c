@@ -120,8 +120,8 @@ static bool collect_past(struct stage *stage, const struct stage *filter, const 
 static bool collect_filter(struct stage *stage, struct stage *filter, const struct unit_link *link, const char *port) {
   char text[256];
   if (!filter->opened && !filter->passing) {
-    snprintf(text, sizeof text, "stage '%s' takes frames of stage '%s', which failed", stage->spec->id,
-             filter->spec->id);
+    snprintf(text, sizeof text, "stage '%s' takes frames of stage '%s', which %s", stage->spec->id, filter->spec->id,
+             filter->ops ? "failed" : "is not there");
     stage->pass->c->blame(stage->pass->c, stage->index, filter->verdict ? filter->verdict : SM_FAIL, text, NULL);
     return false;
   }
@@ -230,6 +230,7 @@ static sm_status accept_answers(struct stage *stage, const sm_stream *in, sm_str
 }
 
 static sm_status call_open(struct stage *stage) {
+  if (!STAGE_OPS_HAVE(stage, open)) return SM_FAIL;
   sm_stream out[PASS_OUTPUTS_MAX];
   memset(out, 0, sizeof out);
   uint32_t out_count = PASS_OUTPUTS_MAX;
