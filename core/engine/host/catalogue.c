@@ -209,7 +209,9 @@ static void take_known(struct catalogue *c) {
   for (size_t i = 0; i < c->count; i++) {
     struct plugin_record *r = find(c, c->found[i]);
     const struct value *entry = value_get(c->known, r->path);
-    mem_auto char *sha256 = r->sha256, *version = r->version, *license = r->license;
+    free(r->sha256); /* of the first look: the entry has them all */
+    free(r->version);
+    free(r->license);
     r->sha256 = r->version = r->license = NULL;
     if (entry) take_entry(c, r, entry);
     else set_reason(r, PLUGIN_REFUSED, "it could not be loaded");
