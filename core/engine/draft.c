@@ -161,7 +161,10 @@ static void draft_apply(struct draft *d, const struct commit *commit) {
       slot->record.status = STAGE_RUNNING;
       slot->record.fence = commit->fence;
     }
-    stage_record_copy(&stage->record, &slot->record);
+    struct stage_record fresh = {0};
+    stage_record_copy(&fresh, &slot->record); /* before the old one goes: unchanged fields still point into it */
+    stage_record_clear(&stage->record);
+    stage->record = fresh;
     if (slot->results) {
       value_free(&stage->results);
       stage->results = slot->results;

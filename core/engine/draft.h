@@ -1,7 +1,8 @@
 /* draft.h - one atomic change of a job on its way to disk, and the only place where committed state changes.
  *
  * draft_new, fill in, draft_commit; when the store has it on disk the draft's records replace the job's, listeners
- * hear its events, and `then` runs. */
+ * hear its events, and `then` runs. A stage is in at most one draft at a time: its unchanged fields are borrowed from the
+ * committed record until then. */
 #pragma once
 #include "engine/job.h"
 

@@ -83,7 +83,9 @@ static void job_load_stage(struct job *job, struct stage_record *record) {
   size_t index = pipeline_index(job->pipeline, record->stage);
   if (index == SIZE_MAX) return;
   struct job_stage *stage = &job->stages[index];
-  stage_record_copy(&stage->record, record);
+  stage->record = *record; /* moved */
+  *record = (struct stage_record){0};
+  record = &stage->record;
   if (record->result_json)
     value_from_json(record->result_json, strlen(record->result_json), &stage->results, NULL);
   if (!record->manifest_sha256) return;
