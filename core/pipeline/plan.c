@@ -99,7 +99,7 @@ static size_t first_in(const struct graph *g, enum step_state state) {
 static const char *wait_of(const struct plan *plan, size_t stage) {
   for (size_t i = 0; i < plan->wait_count; i++)
     if (plan->waits[i].stage == stage) return plan->waits[i].reason;
-  return "its filters never start";
+  return "has filters that never start";
 }
 
 /* Nothing runs, nothing may start, and yet a stage waits: stages that wait for each other through a pass, which no

@@ -127,8 +127,12 @@ static bool may_share_pass(const struct graph *g, size_t stage, size_t other) {
   return (links & LINK_FEED) || links == LINK_OPEN;
 }
 
+/* An ordinary stage behind it would wait for it and be waited for: then it is not meant for the end. */
 bool gate_is_last(const struct graph *g, size_t stage) {
-  return !is_ordinary(g, stage) && !g->p->stages[stage].after_count;
+  if (is_ordinary(g, stage) || g->p->stages[stage].after_count) return false;
+  for (size_t j = 0; j < g->count; j++)
+    if (graph_reaches(g, j, stage) && is_ordinary(g, j)) return false;
+  return true;
 }
 
 static bool gate_wait_for(const struct graph *g, size_t other, struct gate *gate) {
@@ -137,9 +141,11 @@ static bool gate_wait_for(const struct graph *g, size_t other, struct gate *gate
   return false;
 }
 
+/* A filter is over when its sinks are: waiting for those is enough, and one of them may wait for this stage. */
 static bool gate_wait_for_all(const struct graph *g, size_t stage, struct gate *gate) {
   for (size_t j = 0; j < g->count; j++) {
-    if (j == stage || !is_ordinary(g, j) || step_is_over(g->now[j])) continue;
+    bool filter = g->p->stages[j].type->kind == SM_KIND_FILTER;
+    if (j == stage || filter || !is_ordinary(g, j) || step_is_over(g->now[j])) continue;
     return gate_wait_for(g, j, gate);
   }
   return true;

@@ -284,6 +284,13 @@ static void always_and_on_failure_work_as_in_a_workflow(void **unused) {
       "{ id: alarm, uses: tell, on-failure: true }\n{ id: c, uses: tell, needs: b, always: true }";
   static const struct row rows[] = {
       {"without anything to wait for they wait for all others", stages, NULL, "a=finished b=running", ""},
+      {"but not for those that wait for them",
+       "{ id: a, uses: tell, always: true }\n{ id: b, uses: tell, needs: a }\n{ id: c, uses: tell }", NULL, NULL,
+       "task(a) task(c)"},
+      {"a chain of them comes last as a whole",
+       "{ id: a, uses: tell, on-failure: true }\n{ id: b, uses: tell, needs: a, on-failure: true }\n"
+       "{ id: c, uses: tell }",
+       NULL, "c=running", ""},
       {"no failure", stages, NULL, "a=finished b=finished",
        "task(clean) task(c) | skip(alarm: on-failure: no stage failed)"},
       {"a failure", stages, NULL, "a=failed",
@@ -324,6 +331,18 @@ static void the_end_is_told(void **unused) {
       {"not while another backs off", two, NULL, "a=failed b=delayed", ""},
       {"cancelled wins over finished", two, NULL, "a=finished b=finished !", "end cancelled"},
       {"cancelled wins over failed", two, NULL, "a=failed b=cancelled !", "end cancelled"},
+      {"stages that wait for each other through a pass end with a sentence",
+       "{ id: f, uses: paint }\n{ id: g, uses: grab, if: stages.f.status == 'finished' }\n"
+       "{ id: p, uses: pack, inputs: { video: f, audio: g } }",
+       NULL, NULL,
+       "bad f: stage `f` can never start: it has filters that never start, and that waits for it in turn"},
+      {"frames of two sources cannot meet in one pass",
+       "{ id: f, uses: paint }\n{ id: g, uses: grab }\n{ id: p, uses: pack, inputs: { video: f, audio: g } }", NULL,
+       "g=finished",
+       "bad p: stage `p` takes frames of two different sources: one pass reads one source; give it inputs of one"},
+      {"the same with one source",
+       "{ id: f, uses: paint }\n{ id: t, uses: tell, needs: f }\n{ id: p, uses: snap, needs: t }", NULL, NULL,
+       "bad f: stage `f` can never start: it has filters that never start, and that waits for it in turn"},
       {"an expression that cannot be evaluated fails its stage",
        "{ id: a, uses: look }\n{ id: b, uses: tell, if: 1 / length(params.to) > 1 }", NULL, "a=finished",
        "bad b: stage `b`, if: ${{ 1 / length(params.to) > 1 }}: division by zero"},
