@@ -41,6 +41,15 @@ static const struct value *making_declared(struct making *making, const char *na
   return NULL;
 }
 
+/* The crew has checked metadata and hands it on as a map. */
+static char *metadata_text(const struct value *output) {
+  const struct value *meta = value_get(output, "meta");
+  struct buf text = {0};
+  if (value_is_null(meta)) return NULL;
+  value_json(&text, meta, VALUE_JSON_COMPACT);
+  return buf_take(&text);
+}
+
 static enum err making_add(struct making *making, const struct value *output, const struct fs_entry *entry,
                            struct error *e) {
   fd_auto int fd = openat(entry->folder, entry->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
@@ -56,7 +65,7 @@ static enum err making_add(struct making *making, const struct value *output, co
   a->port = mem_text(value_get_text(output, "port", ""));
   a->name = mem_text(entry->path);
   a->media_type = mem_text(value_get_text(output, "type", "application/octet-stream"));
-  a->metadata_json = mem_text(value_get_text(output, "meta", NULL));
+  a->metadata_json = metadata_text(output);
   m->count++;
   return ERR_OK;
 }
