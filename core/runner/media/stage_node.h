@@ -16,7 +16,6 @@ struct stage_input {
   struct convert_target now; /* format of the frames the stage was promised */
   struct converter *guard;  /* brings later formats back to the promised one */
   bool nothing;             /* want_none */
-  bool flushed;
   int64_t *times_us;        /* sm_only_at */
   uint32_t time_count, time_flags;
 };
@@ -59,7 +58,6 @@ struct stage {
   uint32_t *queue_inputs;       /* flow input -> inputs[] */
   struct stage_output outputs[PASS_OUTPUTS_MAX];
   uint32_t output_count;
-  bool stopped_early; /* SM_DONE, or nobody takes what a filter makes */
   uint32_t fraction_ppm; /* last written; another value in the page means that the stage reports its own */
   bool own_progress;
   uint64_t frames[3];    /* by SM_STREAM_... */
