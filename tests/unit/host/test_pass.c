@@ -99,14 +99,14 @@ static struct value *go_with(const char *index, int64_t n, int drop) {
 static void run(struct pass *p) {
   static const struct attempt_callbacks callbacks = {.message = on_message, .ended = on_ended};
   const struct stage_type *type = stage_set_find(catalogue_stages(catalogue), "fake-sink");
-  char ids[STAGES][2] = {"a", "b", "c"};
+  char ids[STAGES][2] = {"a", "b", "c"}, folder[] = "/tmp";
   struct unit_stage stages[STAGES] = {{0}};
   struct error e = {0};
   assert_non_null(type);
   for (int i = 0; i < STAGES; i++)
     stages[i] = (struct unit_stage){.id = ids[i], .uses = type->name, .plugin_path = type->plugin_path, .attempt = 1,
                                     .done = p->done[i], .params = p->params[i] ? p->params[i] : value_map(),
-                                    .output_path = (char[]){"/tmp"}, .scratch_path = (char[]){"/tmp"}};
+                                    .output_path = folder, .scratch_path = folder};
   struct unit_artifact source = {.port = (char[]){"source"}, .name = (char[]){"hostname"}, .path = (char[]){"/etc/hostname"},
                                  .beneath = (char[]){""}, .size_bytes = -1};
   struct unit unit = {.kind = UNIT_PASS, .job = (char[]){"job"}, .pipeline = (char[]){"p"}, .cores = 1, .source = &source,

@@ -48,15 +48,16 @@ struct bench { /* one task with an engine's end to look at */
 };
 
 static void bench_open(struct bench *b) {
+  static char id[] = "it", job[] = "j";
   int pair[2];
   memset(b, 0, sizeof(*b));
   assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
   snprintf(b->folder, sizeof(b->folder), "/tmp/stagemill-task-XXXXXX");
   assert_non_null(mkdtemp(b->folder));
   b->engine = pair[1];
-  b->spec = (struct unit_stage){.id = (char[]){"it"}, .attempt = 3, .params = value_map(), .output_path = b->folder,
+  b->spec = (struct unit_stage){.id = id, .attempt = 3, .params = value_map(), .output_path = b->folder,
                                 .scratch_path = b->folder};
-  b->unit = (struct unit){.kind = UNIT_TASK, .job = (char[]){"j"}, .stages = &b->spec, .stage_count = 1};
+  b->unit = (struct unit){.kind = UNIT_TASK, .job = job, .stages = &b->spec, .stage_count = 1};
   b->attempt = (struct attempt){.unit = &b->unit, .socket = pair[0], .page = &b->page};
   pthread_mutex_init(&b->attempt.send_lock, NULL);
   task_init(&b->task, &b->attempt, 0, &stage);
