@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from conftest import BUILD
+
 
 def ffmpeg(*words):
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, words)], check=True)
@@ -132,3 +134,17 @@ def test_probe_takes_the_source_also_after_other_artifacts(mill, clips):
              result="{ codec: '${{ stages.info.video_codec }}', d: '${{ stages.info.duration }}' }")
     assert mill("run", "p.yaml", clips / "levels.mp4", "-o", "out").code == 0
     assert finished(mill)["result"] == {"codec": "h264", "d": 8}
+
+
+def test_an_installed_stagemill_finds_its_font(mill, clips, tmp_path):
+    prefix = tmp_path / "prefix"
+    subprocess.run(["cmake", "--install", BUILD, "--prefix", prefix], check=True, stdout=subprocess.DEVNULL)
+    pipeline(mill, "{ id: brand, uses: watermark, with: { text: here, size: 50%, position: center } }",
+             "{ id: after, uses: thumbnail, with: { at: 0s, format: png } }")
+    env = dict(mill.env)
+    env.pop("STAGEMILL_PLUGIN_PATH")
+    done = subprocess.run([prefix / "bin/stagemill", "run", "p.yaml", clips / "levels.mp4", "-o", "out"], cwd=mill.folder, env=env,
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert gray(mill.folder / "out/after/poster.png")[0] > 3
+    assert (prefix / "share/stagemill/fonts/DejaVuSans.ttf").exists()
