@@ -29,6 +29,8 @@ sm_status publish_opening(struct session *s) {
     else
       snprintf(line, sizeof line, "%s", r->name);
     sm_result_item(task, "rungs", line);
+    size_t used = strlen(s->title);
+    snprintf(s->title + used, sizeof s->title - used, "%s%s", used ? ", " : "", r->name);
     if ((int64_t)r->width * r->height > width * height) width = r->width, height = r->height;
   }
   if (s->video < 0) {
@@ -44,13 +46,13 @@ sm_status publish_opening(struct session *s) {
 void publish_progress(struct session *s) {
   if (s->duration_us <= 0 || s->video < 0) {
     double fraction = s->duration_us > 0 && s->sound ? (double)sound_end_us(s->sound) / (double)s->duration_us : NAN;
-    sm_progress(s->task, fraction, NULL);
+    sm_progress(s->task, fraction, s->title);
     return;
   }
   double sum = 0;
   for (size_t i = 0; i < s->count; i++) sum += (double)rendition_reached(&s->renditions[i]) / TICKS;
   double fraction = sum / (double)s->count / ((double)s->duration_us / 1e6);
-  sm_progress(s->task, fraction < 0.999 ? fraction : 0.999, NULL);
+  sm_progress(s->task, fraction < 0.999 ? fraction : 0.999, s->title);
 }
 
 /* ---- segments ------------------------------------------------------------------------------------------------- */

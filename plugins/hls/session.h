@@ -31,7 +31,7 @@ struct session {
   int64_t video_limit, video_reached, audio_limit, audio_reached;
   bool heard; /* sound has come, not silence of ours alone */
   int64_t duration_us; /* of the source, 0: unknown */
-  char stem[NAMES_MAX], base[1024];
+  char stem[NAMES_MAX], base[1024], title[160]; /* title: what followers read beside the bar */
   struct fault fault;
 };
 

@@ -98,8 +98,10 @@ function judgeMedia(file, codecs) {
 }
 
 function judgeMaster(file) {
-  const { loose, strict } = parseBoth(file);
+  const { text, loose, strict } = parseBoth(file);
   const where = path.basename(file);
+  for (const [rate] of text.matchAll(/FRAME-RATE=[\d.]+/g))
+    if (!/=\d+(\.\d{1,3})?$/.test(rate)) complain(where, `${rate} has more than three decimals`);
   const variants = loose.playlists ?? [];
   if (!variants.length) complain(where, 'no variant streams');
   if (strict && !strict.isMasterPlaylist) complain(where, 'hls-parser does not take it for a master playlist');
@@ -118,9 +120,6 @@ function judgeMaster(file) {
     const average = Number(a['AVERAGE-BANDWIDTH']);
     if (!near(average, r.average, 0.01))
       complain(m.where, `AVERAGE-BANDWIDTH says ${average}, the segments say ${Math.ceil(r.average)}`);
-    const rate = a['FRAME-RATE'];
-    if (rate !== undefined && !/FRAME-RATE=\d+(\.\d{1,3})?(,|$)/m.test(fs.readFileSync(file, 'utf8')))
-      complain(where, `FRAME-RATE ${rate} has more than three decimals`);
     return m;
   }).filter(Boolean);
   for (const m of media.slice(1)) {

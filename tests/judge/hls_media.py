@@ -84,9 +84,8 @@ def packets(path):
     return kinds
 
 
-def nal_types(path):
-    """Types of the NAL units of the video, in order, and the first SPS."""
-    raw = run(["ffmpeg", "-v", "error", "-i", path, "-map", "0:v:0", "-c", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "h264", "-"]).stdout
+def read_nals(raw):
+    """Types of the NAL units of a raw H.264 stream, in order, and the first bytes of the first SPS."""
     types, sps = [], b""
     for m in re.finditer(b"\x00\x00\x01", raw):
         at = m.end()
@@ -99,11 +98,16 @@ def nal_types(path):
     return types, sps
 
 
-def judge_decode(where, path):
-    done = run(["ffmpeg", "-v", "warning", "-xerror", "-i", path, "-f", "null", "-"])
+RAW_VIDEO = ["-map", "0:v:0", "-c", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "h264", "-"]
+
+
+def judge_decode(where, path, has_video):
+    """Decodes a segment alone, and answers its NAL units."""
+    done = run(["ffmpeg", "-v", "warning", "-xerror", "-i", path, "-map", "0", "-f", "null", "/dev/null", *(RAW_VIDEO if has_video else [])])
     said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip() and "deprecated" not in line]
     if done.returncode or said:
         complain(where, "does not decode cleanly alone: " + " | ".join(said[:3]))
+    return read_nals(done.stdout)[0]
 
 
 def judge_counters(where, files):
@@ -172,18 +176,17 @@ class Rendition:
 
 def judge_segment(r, i, duration, path, name):
     where = f"{r.where} segment {i}"
-    judge_decode(where, path)
+    types = judge_decode(where, path, r.has_video)
     kinds = packets(path)
     video, audio = kinds["video"], kinds["audio"]
     if r.has_video:
-        types, _ = nal_types(path)
         slices = [t for t in types if t in (1, 5)]
         if not video or not slices:
             complain(where, f"{name} holds no picture")
             return
         if slices[0] != 5:
             complain(where, "does not start with an IDR frame")
-        if types.index(7) > types.index(slices[0]) if 7 in types and slices else True:
+        if 7 not in types or types.index(7) > types.index(slices[0]):
             complain(where, "has no sequence header before its first picture")
         if min(video, key=lambda p: p["pts"]) is not video[0]:
             complain(where, "pictures before the first IDR frame are shown: the GOP is open")
@@ -248,7 +251,8 @@ def judge_rendition(variant, scratch):
         complain(r.where, f"{os.path.basename(missing[0])} does not exist")
         return r
     first = whole(init, segments[0][1], scratch)
-    r.has_video, r.has_audio = judge_stream_facts(r.where, variant, first, nal_types(first)[1])
+    sps = read_nals(run(["ffmpeg", "-v", "error", "-i", first, *RAW_VIDEO]).stdout)[1]
+    r.has_video, r.has_audio = judge_stream_facts(r.where, variant, first, sps)
     for i, (duration, path) in enumerate(segments):
         judge_segment(r, i, duration, whole(init, path, scratch), os.path.basename(path))
     if not init:
