@@ -173,7 +173,7 @@ fi
 if wanted tsan; then
   # libav and x264 are not instrumented: everything that lives in them is left out.
   without_randomisation
-  TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=0:exitcode=66:second_deadlock_stack=1}
+  TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$root/tests/tsan.supp}
   export TSAN_OPTIONS
   prepare build-tsan configure "$root/build-tsan" -DSTAGEMILL_SANITIZE=thread
   programs tsan "$root/build-tsan" 600 -E '^(sdk_|plugin_|hls_|media_|pass_media|pass_libav)'
