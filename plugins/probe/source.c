@@ -78,7 +78,7 @@ static bool looks_like_text(const struct source *s) {
   unsigned char head[2048];
   ssize_t n = pread(s->descriptor, head, sizeof head, 0);
   for (ssize_t i = 0; i < n; i++)
-    if (head[i] < 0x20 && !strchr("\t\r\n\f\x1b", head[i])) return false;
+    if (head[i] == 0 || (head[i] < 0x20 && !strchr("\t\r\n\f\x1b", head[i]))) return false;
   return n > 0;
 }
 

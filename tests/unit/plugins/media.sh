@@ -3,7 +3,7 @@
 set -eu
 out=$1
 mkdir -p "$out"
-[ -e "$out/made-4" ] && exit 0
+[ -e "$out/made-5" ] && exit 0
 run() { ffmpeg -nostdin -v error -y "$@"; }
 x264="-c:v libx264 -preset ultrafast -pix_fmt yuv420p"
 
@@ -44,4 +44,5 @@ echo "hello, this is not a film" > "$out/text.mp4"
 printf '#EXTM3U\n#EXTINF:4,\nfile://%s/clip.mp4\n#EXT-X-ENDLIST\n' "$out" > "$out/reach.m3u8"
 printf 'ffconcat version 1.0\nfile %s/clip.mp4\n' "$out" > "$out/reach.concat"
 head -c 300000 /dev/urandom > "$out/noise.bin"
-touch "$out/made-4"
+head -c 300000 /dev/zero > "$out/zeros.bin"
+touch "$out/made-5"

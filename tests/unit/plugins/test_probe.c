@@ -233,7 +233,7 @@ static void a_clip_cut_after_its_index_is_called_truncated(void **state) {
 static void says_what_is_wrong_with_a_file_that_is_no_media(void **state) {
   static const struct { const char *file, *words; } cases[] = {
     {"empty.mp4", "is empty (0 bytes)"},  {"text.mp4", "is text, not media"},
-    {"no_moov.mp4", "without its index (moov)"}, {"noise.bin", "no media file that can be read"},
+    {"no_moov.mp4", "without its index (moov)"}, {"noise.bin", "no media file that can be read"}, {"zeros.bin", "no media file that can be read"},
     {"reach.m3u8", "is a playlist that refers to other files"},
     {"reach.concat", "is a playlist that refers to other files"}};
   (void)state;
