@@ -57,8 +57,8 @@ static int check_run(const struct options *options) {
   return code;
 }
 
-static const struct option_row check_options[] = {
-    OPTION_JSON, OPTION_FLAG("quiet", 'q', "print problems only"), OPTIONS_END};
+static const struct option_row check_options[] = {OPTION_JSON, OPTION_FLAG("quiet", 'q', "print problems only"),
+                                                  OPTIONS_END};
 static const enum word_kind check_words[] = {WORD_PIPELINE, 0};
 
 const struct command command_check = {

@@ -7,7 +7,7 @@
 #include "cli/complete.h"
 #include "cli/site.h"
 
-/* ---- words of this machine -------------------------------------------------------------------------------------------- */
+/* ---- words of this machine --------------------------------------------------------------------------------------- */
 
 static void words_stages(struct buf *out) {
   struct site site;
@@ -40,7 +40,7 @@ static int words_print(const char *kind) {
   return cli_print(&out, CLI_DONE);
 }
 
-/* ---- scripts ------------------------------------------------------------------------------------------------------------ */
+/* ---- scripts ----------------------------------------------------------------------------------------------------- */
 
 static int completion_run(const struct options *options) {
   const char *words = options_value(options, "words"), *shell = options_operand(options, 0);

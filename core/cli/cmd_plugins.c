@@ -15,8 +15,7 @@ static const char *state_word(enum plugin_state state) {
 }
 
 static void set_version(struct value *v, const char *key, uint32_t version) {
-  mem_auto char *text =
-      version ? mem_format("%u.%u.%u", version >> 16, (version >> 8) & 0xff, version & 0xff) : NULL;
+  mem_auto char *text = version ? mem_format("%u.%u.%u", version >> 16, (version >> 8) & 0xff, version & 0xff) : NULL;
   value_map_set(v, key, value_text(text));
 }
 

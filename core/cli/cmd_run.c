@@ -40,7 +40,7 @@ struct run {
   bool attach; /* another process owns the folder */
 };
 
-/* ---- words ---------------------------------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------------------------------------- */
 
 static enum err run_given(struct run *run, struct error *e) {
   const char *words[256];
@@ -86,7 +86,7 @@ static int run_prepare(struct run *run) {
   return CLI_DONE;
 }
 
-/* ---- as owner --------------------------------------------------------------------------------------------------------- */
+/* ---- as owner ---------------------------------------------------------------------------------------------------- */
 
 static void run_end(struct run *run, int code) {
   run->code = code;
@@ -198,7 +198,7 @@ static int run_own(struct run *run) {
   return run->code;
 }
 
-/* ---- as follower ------------------------------------------------------------------------------------------------------ */
+/* ---- as follower ------------------------------------------------------------------------------------------------- */
 
 static int run_follow_events(struct run *run, int fd, struct buf *rest) {
   for (;;) {

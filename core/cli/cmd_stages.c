@@ -13,8 +13,10 @@ static int no_such_stage(const struct stage_set *set, const char *name) {
   for (; count < stage_set_count(set) && count < 1024; count++) names[count] = stage_set_at(set, count)->name;
   const char *near = report_nearest(name, names, count);
   if (near) return cli_complain(CLI_USAGE, "there is no stage '%s': did you mean `stagemill stages %s`?", name, near);
-  return cli_complain(CLI_USAGE, "there is no stage '%s': `stagemill stages` lists them, `stagemill plugins` says "
-                                 "which plugins were refused", name);
+  return cli_complain(CLI_USAGE,
+                      "there is no stage '%s': `stagemill stages` lists them, `stagemill plugins` says "
+                      "which plugins were refused",
+                      name);
 }
 
 static int stages_one(const struct stage_set *set, const char *name, bool json) {
@@ -38,7 +40,8 @@ static int stages_all(const struct stage_set *set, bool json) {
       buf_format(&out, "%-16s %-7s %s\n", type->name, stageinfo_kind(type), type->summary ? type->summary : "");
   }
   if (json) return print_json(list, CLI_DONE);
-  if (!stage_set_count(set)) buf_text(&out, "There are no stages: `stagemill plugins` says where plugins were looked for.\n");
+  if (!stage_set_count(set))
+    buf_text(&out, "There are no stages: `stagemill plugins` says where plugins were looked for.\n");
   return cli_print(&out, CLI_DONE);
 }
 

@@ -37,7 +37,7 @@ static void command_names(struct buf *out) {
   for (size_t i = 0; commands[i]; i++) buf_format(out, "%s%s", i ? " " : "", commands[i]->name);
 }
 
-/* ---- bash ------------------------------------------------------------------------------------------------------------- */
+/* ---- bash -------------------------------------------------------------------------------------------------------- */
 
 static void bash_kind(struct buf *out, const char *indent, enum word_kind kind) {
   const char *words = words_command(kind);
@@ -94,7 +94,7 @@ void complete_bash(struct buf *out) {
                 "complete -o filenames -F _stagemill stagemill\n");
 }
 
-/* ---- zsh -------------------------------------------------------------------------------------------------------------- */
+/* ---- zsh --------------------------------------------------------------------------------------------------------- */
 
 /* Single quotes end a quoted word; brackets and colons end a description in _arguments. */
 static void zsh_text(struct buf *out, const char *text) {
@@ -146,7 +146,8 @@ static void zsh_command(const struct command *c, struct buf *out) {
   for (const struct option_row *row = c->options; row && row->name; row++) zsh_option(row, out);
   for (size_t place = 0; place < c->operands_max && place < 2; place++)
     buf_format(out, " '%s%s:word:%s'", place || c->operands_max == 1 ? "" : "1",
-               place || c->operands_max == 1 ? (c->operands_max == 1 ? "1" : "*") : "", zsh_action(operand_kind(c, place)));
+               place || c->operands_max == 1 ? (c->operands_max == 1 ? "1" : "*") : "",
+               zsh_action(operand_kind(c, place)));
   buf_text(out, " ;;\n");
 }
 
@@ -167,10 +168,11 @@ void complete_zsh(struct buf *out) {
                 "  shift words; (( CURRENT-- ))\n"
                 "  case $words[1] in\n");
   for (size_t i = 0; commands[i]; i++) zsh_command(commands[i], out);
-  buf_text(out, "  esac\n}\nif [ \"$funcstack[1]\" = _stagemill ]; then _stagemill \"$@\"; else compdef _stagemill stagemill; fi\n");
+  buf_text(out, "  esac\n}\nif [ \"$funcstack[1]\" = _stagemill ]; then _stagemill \"$@\"; else compdef _stagemill "
+                "stagemill; fi\n");
 }
 
-/* ---- fish ------------------------------------------------------------------------------------------------------------- */
+/* ---- fish -------------------------------------------------------------------------------------------------------- */
 
 static void fish_text(struct buf *out, const char *text) {
   for (; *text; text++) {

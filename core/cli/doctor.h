@@ -13,6 +13,7 @@ struct doctor {
 /* cure NULL: none needed. */
 void doctor_note(struct doctor *d, const char *name, enum health health, const char *cure, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
-void doctor_kernel(struct doctor *d);                           /* doctor_kernel.c: what the sandbox can use */
-void doctor_install(struct doctor *d, const struct paths *paths); /* doctor_install.c: parts, font, state folder, disk */
-void doctor_plugins(struct doctor *d, struct site *site);       /* doctor_install.c */
+void doctor_kernel(struct doctor *d); /* doctor_kernel.c: what the sandbox can use */
+void doctor_install(struct doctor *d,
+                    const struct paths *paths);           /* doctor_install.c: parts, font, state folder, disk */
+void doctor_plugins(struct doctor *d, struct site *site); /* doctor_install.c */

@@ -21,7 +21,7 @@ static void install_part(struct doctor *d, const char *name, const char *path, i
                 strerror(errno));
 }
 
-/* ---- plugins and libav ---------------------------------------------------------------------------------------------- */
+/* ---- plugins and libav ------------------------------------------------------------------------------------------- */
 
 static void plugins_refused(struct doctor *d, const struct catalogue *catalogue) {
   for (size_t i = 0; i < catalogue_count(catalogue); i++) {
@@ -63,7 +63,7 @@ void doctor_plugins(struct doctor *d, struct site *site) {
   plugins_libav(d, site->catalogue);
 }
 
-/* ---- font ------------------------------------------------------------------------------------------------------------ */
+/* ---- font -------------------------------------------------------------------------------------------------------- */
 
 static bool is_font(const char *name) {
   const char *dot = strrchr(name, '.');
@@ -93,7 +93,7 @@ static void install_font(struct doctor *d, const struct paths *paths) {
               "no font was found in %s", shared);
 }
 
-/* ---- state and room --------------------------------------------------------------------------------------------------- */
+/* ---- state and room ---------------------------------------------------------------------------------------------- */
 
 /* The folder itself or, while it is not there, the nearest one above it. */
 static char *existing_above(const char *path) {
@@ -118,7 +118,8 @@ static void install_state(struct doctor *d, const struct paths *paths) {
   if (room < 0)
     doctor_note(d, "free space", HEALTH_WARN, NULL, "unknown for %s", at);
   else if (room < ROOM_WANTED)
-    doctor_note(d, "free space", HEALTH_WARN, "make room: outputs are written beside the old ones before they replace them",
+    doctor_note(d, "free space", HEALTH_WARN,
+                "make room: outputs are written beside the old ones before they replace them",
                 "%.1f GB on the file system of %s", (double)room / 1e9, at);
   else
     doctor_note(d, "free space", HEALTH_OK, NULL, "%.1f GB on the file system of %s", (double)room / 1e9, at);

@@ -82,8 +82,10 @@ static void kernel_cgroup(struct doctor *d) {
   else if (!access("/sys/fs/cgroup/memory/memory.limit_in_bytes", F_OK))
     doctor_note(d, "cgroup", HEALTH_OK, NULL, "version 1 with the memory controller");
   else
-    doctor_note(d, "cgroup", HEALTH_WARN, "boot with the memory controller (cgroup_enable=memory), or run as a service "
-                "with Delegate=yes", "no memory controller: memory limits are watched from outside instead");
+    doctor_note(d, "cgroup", HEALTH_WARN,
+                "boot with the memory controller (cgroup_enable=memory), or run as a service "
+                "with Delegate=yes",
+                "no memory controller: memory limits are watched from outside instead");
 }
 
 static void kernel_pidfd(struct doctor *d) {

@@ -40,7 +40,7 @@ static void add_note(struct look *l, const char *id, const char *what, const cha
   value_list_add(list, note);
 }
 
-/* ---- the unit ------------------------------------------------------------------------------------------------------- */
+/* ---- the unit ---------------------------------------------------------------------------------------------------- */
 
 /* Everything but what earlier stages find out is known; where that does not suffice, the stage cannot say anything. */
 static bool settings_of(struct look *l, size_t stage, struct value **params) {
@@ -115,7 +115,7 @@ static void clear_unit(struct unit *unit) {
   unit_free(&moved);
 }
 
-/* ---- the attempt ------------------------------------------------------------------------------------------------------ */
+/* ---- the attempt ------------------------------------------------------------------------------------------------- */
 
 static void hear(void *context, struct attempt *a, const struct message *m) {
   struct look *l = context;

@@ -47,8 +47,8 @@ static enum err unknown_option(const struct option_row *rows, const char *name, 
 static enum err keep(struct options *o, const struct option_row *row, const char *value, struct error *e) {
   for (size_t i = 0; i < o->given_count && row->value && !row->repeated; i++)
     if (o->given[i].row == row)
-      return error_set(e, ERR_USAGE, "--%s is given twice ('%s' and '%s'): write it once", row->name,
-                       o->given[i].value, value);
+      return error_set(e, ERR_USAGE, "--%s is given twice ('%s' and '%s'): write it once", row->name, o->given[i].value,
+                       value);
   o->given[o->given_count++] = (struct given){row, value};
   return ERR_OK;
 }
@@ -64,8 +64,7 @@ static enum err take_long(struct options *o, const struct option_row *rows, cons
   }
   const struct option_row *row = row_by_name(rows, bare, strlen(bare));
   if (!row) return unknown_option(rows, bare, e);
-  if (!row->value && equals)
-    return error_set(e, ERR_USAGE, "--%s takes no value: leave out '%s'", row->name, equals);
+  if (!row->value && equals) return error_set(e, ERR_USAGE, "--%s takes no value: leave out '%s'", row->name, equals);
   if (!row->value || equals) return keep(o, row, equals ? equals + 1 : NULL, e);
   if (!next) return error_set(e, ERR_USAGE, "--%s needs a value: --%s %s", row->name, row->name, row->value);
   *used = true;

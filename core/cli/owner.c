@@ -43,7 +43,7 @@ char *owner_folder(const struct options *options, struct error *e) {
   return NULL;
 }
 
-/* ---- asking the owner, or being it -------------------------------------------------------------------------------- */
+/* ---- asking the owner, or being it ------------------------------------------------------------------------------- */
 
 static enum err ask_socket(int fd, const struct value *request, struct value **answer, struct error *e) {
   buf_auto struct buf rest = {0};

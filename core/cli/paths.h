@@ -7,19 +7,19 @@
 #include "base/error.h"
 
 struct paths {
-  char *prefix;       /* the folder above bin */
-  char *runner;       /* libexec/stagemill/stagemill-runner */
-  char *pass_module;  /* lib/stagemill/pass.so */
-  char *plugins;      /* lib/stagemill/plugins */
-  char *share;        /* share/stagemill */
-  char *pipelines;    /* share/stagemill/pipelines */
+  char *prefix;          /* the folder above bin */
+  char *runner;          /* libexec/stagemill/stagemill-runner */
+  char *pass_module;     /* lib/stagemill/pass.so */
+  char *plugins;         /* lib/stagemill/plugins */
+  char *share;           /* share/stagemill */
+  char *pipelines;       /* share/stagemill/pipelines */
   char **plugin_folders; /* STAGEMILL_PLUGIN_PATH (colon-separated) in its order, then `plugins`: the first to bring a
                             stage name keeps it */
   size_t plugin_folder_count;
-  char *cache_folder; /* $XDG_CACHE_HOME/stagemill, ~/.cache/stagemill, or /var/cache/stagemill without a home */
+  char *cache_folder;    /* $XDG_CACHE_HOME/stagemill, ~/.cache/stagemill, or /var/cache/stagemill without a home */
   char *catalogue_cache; /* the catalogue's cache file in it; the folder is made on demand */
-  char *state_home;   /* $XDG_STATE_HOME/stagemill, ~/.local/state/stagemill; NULL without a home */
-  char *system_state; /* /var/lib/stagemill */
+  char *state_home;      /* $XDG_STATE_HOME/stagemill, ~/.local/state/stagemill; NULL without a home */
+  char *system_state;    /* /var/lib/stagemill */
 };
 
 enum err paths_find(struct paths *paths, struct error *e);

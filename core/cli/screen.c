@@ -76,7 +76,7 @@ void screen_say(struct screen *s, const char *format, ...) {
     fprintf(stderr, "[%6.1f s] %s\n", (double)(clock_boot(&clock_system) - s->begun_us) / 1e6, text);
 }
 
-/* ---- stages ---------------------------------------------------------------------------------------------------------- */
+/* ---- stages ------------------------------------------------------------------------------------------------------ */
 
 static struct screen_stage *screen_stage(struct screen *s, const char *id, bool make) {
   for (size_t i = 0; i < s->count; i++)
@@ -97,7 +97,7 @@ static void screen_forget(struct screen *s, const char *id) {
     }
 }
 
-/* ---- drawing --------------------------------------------------------------------------------------------------------- */
+/* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
 static void eta_text(int64_t eta_s, char *out, size_t size) {
   out[0] = '\0';
@@ -132,7 +132,7 @@ static void screen_draw(struct screen *s, bool force) {
     bars_draw(s->bars);
 }
 
-/* ---- events ---------------------------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 static void screen_progress(struct screen *s, const struct value *event) {
   struct screen_stage *stage = screen_stage(s, value_get_text(event, "stage", ""), true);
@@ -229,7 +229,7 @@ void screen_resumed(struct screen *s, const struct value *state) {
   buf_free(&rest);
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 static void outcome_result(struct screen *s, const struct value *event) {
   const struct value *result = value_get(event, "result");

@@ -1,4 +1,5 @@
-/* site.h - what is installed here, opened for a command: paths, plugin catalogue, stages; and pipelines read with them. */
+/* site.h - what is installed here, opened for a command: paths, plugin catalogue, stages; and pipelines read with them.
+ */
 #pragma once
 #include "base/stagetype.h"
 #include "cli/paths.h"

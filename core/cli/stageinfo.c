@@ -12,12 +12,13 @@ struct bit_word {
   const char *word;
 };
 
-static const struct bit_word takes_words[] = {
-    {SM_TAKES_TEXT, "text"},         {SM_TAKES_KEYWORD, "keyword"}, {SM_TAKES_INT, "integer"},
-    {SM_TAKES_NUMBER, "number"},     {SM_TAKES_BOOL, "bool"},       {SM_TAKES_DURATION, "duration"},
-    {SM_TAKES_SIZE, "size"},         {SM_TAKES_BITRATE, "bitrate"}, {SM_TAKES_PERCENT, "percent"},
-    {SM_TAKES_FILE, "file"},         {SM_TAKES_TARGET, "target"},   {SM_TAKES_SECRET, "secret"},
-    {SM_TAKES_RECORD, "record"},     {0, NULL}};
+static const struct bit_word takes_words[] = {{SM_TAKES_TEXT, "text"},       {SM_TAKES_KEYWORD, "keyword"},
+                                              {SM_TAKES_INT, "integer"},     {SM_TAKES_NUMBER, "number"},
+                                              {SM_TAKES_BOOL, "bool"},       {SM_TAKES_DURATION, "duration"},
+                                              {SM_TAKES_SIZE, "size"},       {SM_TAKES_BITRATE, "bitrate"},
+                                              {SM_TAKES_PERCENT, "percent"}, {SM_TAKES_FILE, "file"},
+                                              {SM_TAKES_TARGET, "target"},   {SM_TAKES_SECRET, "secret"},
+                                              {SM_TAKES_RECORD, "record"},   {0, NULL}};
 
 const char *stageinfo_kind(const struct stage_type *type) {
   return type->kind == SM_KIND_FILTER ? "filter" : type->kind == SM_KIND_SINK ? "sink" : "task";
@@ -43,7 +44,7 @@ static const char *result_kind(uint32_t type) {
   }
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------------------------------- */
 
 static void text_takes(const struct param_type *p, struct buf *out) {
   size_t begin = out->size;
@@ -112,7 +113,7 @@ void stageinfo_text(const struct stage_type *type, struct buf *out) {
   text_results(type, out);
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------------ */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static struct value *texts_value(char *const *texts, size_t count) {
   struct value *list = value_list();

@@ -10,11 +10,19 @@
 
 enum { FILE_BYTES_MAX = 1 << 20, CASES_MAX = 1000 };
 
-/* ---- the language ------------------------------------------------------------------------------------------------------ */
+/* ---- the language ------------------------------------------------------------------------------------------------ */
 
 static const struct rule keys_file[] = {
-    {.key = "stagemill-test", .takes = SM_TAKES_INT, .flags = SM_REQUIRED, .min = 1, .max = 1.5, .summary = "version of this language: 1"},
-    {.key = "pipeline", .takes = SM_TAKES_TEXT, .flags = SM_REQUIRED, .summary = "the pipeline's file, relative to this one"},
+    {.key = "stagemill-test",
+     .takes = SM_TAKES_INT,
+     .flags = SM_REQUIRED,
+     .min = 1,
+     .max = 1.5,
+     .summary = "version of this language: 1"},
+    {.key = "pipeline",
+     .takes = SM_TAKES_TEXT,
+     .flags = SM_REQUIRED,
+     .summary = "the pipeline's file, relative to this one"},
     {.key = "cases", .takes = RULE_LIST, .flags = SM_REQUIRED, .summary = "a list of cases: `- name: ...`"},
     {0}};
 static const struct rule keys_case[] = {
@@ -28,17 +36,31 @@ static const struct rule keys_case[] = {
 static const struct rule keys_answer[] = {
     {.key = "results", .takes = RULE_MAP, .summary = "the stage's results"},
     {.key = "fail", .takes = SM_TAKES_TEXT, .summary = "it fails with this sentence"},
-    {.key = "verdict", .takes = SM_TAKES_KEYWORD, .choices = "retry|fail|crash", .summary = "retry: may be tried again; fail: not; crash: the process died (retry)"},
+    {.key = "verdict",
+     .takes = SM_TAKES_KEYWORD,
+     .choices = "retry|fail|crash",
+     .summary = "retry: may be tried again; fail: not; crash: the process died (retry)"},
     {.key = "times", .takes = SM_TAKES_INT, .min = 1, .max = 1000, .summary = "so many attempts fail (all)"},
     {.key = "takes", .takes = SM_TAKES_DURATION, .max = 365.0 * 86400, .summary = "how long an attempt takes (0s)"},
     {.key = "early", .takes = SM_TAKES_BOOL, .summary = "a sink that is done before its pass (false)"},
     {0}};
 static const struct rule keys_expect[] = {
-    {.key = "status", .takes = SM_TAKES_KEYWORD, .choices = "completed|failed|cancelled", .summary = "how the job ends"},
-    {.key = "order", .takes = SM_TAKES_TEXT, .flags = SM_REPEATED, .summary = "every attempt in order; stages of a pass joined by +"},
-    {.key = "skipped", .takes = SM_TAKES_TEXT | RULE_MAP | RULE_LIST, .summary = "ids, or a map of id to a part of the reason"},
+    {.key = "status",
+     .takes = SM_TAKES_KEYWORD,
+     .choices = "completed|failed|cancelled",
+     .summary = "how the job ends"},
+    {.key = "order",
+     .takes = SM_TAKES_TEXT,
+     .flags = SM_REPEATED,
+     .summary = "every attempt in order; stages of a pass joined by +"},
+    {.key = "skipped",
+     .takes = SM_TAKES_TEXT | RULE_MAP | RULE_LIST,
+     .summary = "ids, or a map of id to a part of the reason"},
     {.key = "failed", .takes = SM_TAKES_TEXT, .flags = SM_REPEATED, .summary = "ids of the stages that failed"},
-    {.key = "soft-failed", .takes = SM_TAKES_TEXT, .flags = SM_REPEATED, .summary = "ids of the stages that failed softly"},
+    {.key = "soft-failed",
+     .takes = SM_TAKES_TEXT,
+     .flags = SM_REPEATED,
+     .summary = "ids of the stages that failed softly"},
     {.key = "finished", .takes = SM_TAKES_TEXT, .flags = SM_REPEATED, .summary = "ids of the stages that finished"},
     {.key = "attempts", .takes = RULE_MAP, .summary = "how often a stage ran: id: number"},
     {.key = "delays", .takes = RULE_MAP, .summary = "its exact delays: id: [2s, 4s]"},
@@ -55,7 +77,7 @@ struct file {
   size_t count;
 };
 
-/* ---- reading a case ------------------------------------------------------------------------------------------------------ */
+/* ---- reading a case ---------------------------------------------------------------------------------------------- */
 
 static const struct schema_place places[] = {{.where = "under `expect`", .rules = keys_expect},
                                              {.where = "in a case, under `cases`", .rules = keys_case},
@@ -98,8 +120,12 @@ static struct value *read_results(struct file *f, const struct stage_type *type,
   for (size_t i = 0; i < count; i++) {
     const struct result_type *r = &type->results[i];
     keys[i] = r->key;
-    rules[i] = (struct rule){.key = r->key, .takes = takes_of(r->type), .min = -1e18, .max = 1e18,
-                             .flags = r->type == SM_RESULT_TYPE_LIST ? SM_REPEATED : 0, .summary = r->summary};
+    rules[i] = (struct rule){.key = r->key,
+                             .takes = takes_of(r->type),
+                             .min = -1e18,
+                             .max = 1e18,
+                             .flags = r->type == SM_RESULT_TYPE_LIST ? SM_REPEATED : 0,
+                             .summary = r->summary};
     if (r->type != SM_RESULT_TYPE_INT && r->type != SM_RESULT_TYPE_NUMBER) rules[i].min = rules[i].max = 0;
   }
   for (size_t i = 0; i < node->count; i++) {
@@ -141,7 +167,9 @@ static void read_answer(struct file *f, struct fixture_case *c, const struct nod
   if (results && results->kind == NODE_MAP) a->results = read_results(f, f->p->stages[stage].type, results);
   for (size_t i = 0; i < 2 && !fail; i++) {
     const struct node *lost = node_key(node, i ? "times" : "verdict");
-    if (lost) node_problem(f->report, PROBLEM_ERROR, lost, "write `fail: \"...\"` too", "`%s` without `fail`: the stage succeeds", lost->text);
+    if (lost)
+      node_problem(f->report, PROBLEM_ERROR, lost, "write `fail: \"...\"` too",
+                   "`%s` without `fail`: the stage succeeds", lost->text);
   }
 }
 
@@ -151,7 +179,8 @@ static void read_params(struct file *f, struct fixture_case *c, const struct nod
   for (size_t i = 0; node && node->kind == NODE_MAP && i < node->count; i++) {
     const struct node *item = node->entries[i].value;
     if (item->kind != NODE_SCALAR)
-      node_problem(f->report, PROBLEM_ERROR, item, NULL, "a parameter is given as with `-p`: one value, not %s", node_kind_word(item));
+      node_problem(f->report, PROBLEM_ERROR, item, NULL, "a parameter is given as with `-p`: one value, not %s",
+                   node_kind_word(item));
     else
       value_set_text(texts, node->entries[i].key->text, item->text);
   }
@@ -216,7 +245,8 @@ static void read_case(struct file *f, struct fixture_case *c, const struct node 
   *c = (struct fixture_case){.node = node, .cancel_us = -1};
   c->stages = mem_array(f->p->stage_count + 1, sizeof *c->stages);
   if (node->kind != NODE_MAP) {
-    node_problem(f->report, PROBLEM_ERROR, node, "write `- name: ...`", "a case is a map, not %s", node_kind_word(node));
+    node_problem(f->report, PROBLEM_ERROR, node, "write `- name: ...`", "a case is a map, not %s",
+                 node_kind_word(node));
     return;
   }
   check(f, "a case", keys_case, node, &v);
@@ -241,7 +271,7 @@ static void case_clear(const struct pipeline *p, struct fixture_case *c) {
   value_free(&c->expected);
 }
 
-/* ---- the file -------------------------------------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
 
 static enum err read_pipeline(struct file *f, const char *folder, struct stage_set *stages, struct error *e) {
   const struct node *node = node_get(f->root, "pipeline");
@@ -261,8 +291,7 @@ static enum err read_cases(struct file *f, struct error *e) {
   if (f->count > CASES_MAX) return error_set(e, ERR_TOO_LARGE, "there are more than %d cases", CASES_MAX);
   f->cases = mem_array(f->count + 1, sizeof *f->cases);
   for (size_t i = 0; i < f->count; i++) read_case(f, &f->cases[i], cases->items[i]);
-  if (!f->count && cases)
-    node_problem(f->report, PROBLEM_ERROR, cases, "write `- name: ...`", "there are no cases");
+  if (!f->count && cases) node_problem(f->report, PROBLEM_ERROR, cases, "write `- name: ...`", "there are no cases");
   return report_errors(f->report) ? error_set(e, ERR_INVALID, "the fixtures have problems") : ERR_OK;
 }
 
@@ -275,7 +304,8 @@ static enum err read_file(struct file *f, const char *path, struct stage_set *st
   err = tree_parse(f->tree, buf_string(&text), text.size, path, folder, f->report, &f->root);
   if (err) return err;
   if (f->root->kind != NODE_MAP) {
-    node_problem(f->report, PROBLEM_ERROR, f->root, "begin with `stagemill-test: 1`", "a fixture file is a map, not %s", node_kind_word(f->root));
+    node_problem(f->report, PROBLEM_ERROR, f->root, "begin with `stagemill-test: 1`", "a fixture file is a map, not %s",
+                 node_kind_word(f->root));
     return error_set(e, ERR_INVALID, "%s is no fixture file", path);
   }
   check(f, "a fixture file", keys_file, f->root, NULL);
@@ -283,7 +313,7 @@ static enum err read_file(struct file *f, const char *path, struct stage_set *st
   return err ? err : read_cases(f, e);
 }
 
-/* ---- running --------------------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static void say_case(const struct fixture_case *c, const struct value *differences, struct buf *out) {
   buf_format(out, "%s  %s\n", differences->count ? "FAIL" : "ok  ", c->name);

@@ -42,7 +42,7 @@ static void compare_lists(const char *what, const struct value *expected, const 
   differ(out, "%s\n    expected: %s\n         got: %s", what, left.data, right.data);
 }
 
-/* ---- order, sets of stages ------------------------------------------------------------------------------------------- */
+/* ---- order, sets of stages --------------------------------------------------------------------------------------- */
 
 static struct value *stages_in(const struct sim *s, enum step_state state) {
   struct value *list = value_list();
@@ -103,7 +103,7 @@ static void compare_skipped(const struct sim *s, struct value *out) {
   }
 }
 
-/* ---- counts and delays ------------------------------------------------------------------------------------------------ */
+/* ---- counts and delays ------------------------------------------------------------------------------------------- */
 
 static void compare_attempts(const struct sim *s, struct value *out) {
   const struct node *node = node_get(s->c->expect, "attempts");
@@ -139,7 +139,7 @@ static void compare_delays(const struct sim *s, struct value *out) {
   }
 }
 
-/* ---- status and result ------------------------------------------------------------------------------------------------- */
+/* ---- status and result ------------------------------------------------------------------------------------------- */
 
 /* Read as what happened is: `5s` beside a duration, `5` beside a number. */
 static bool same_value(const struct node *expected, const struct value *got) {
@@ -149,12 +149,12 @@ static bool same_value(const struct node *expected, const struct value *got) {
     for (size_t i = 0; same && i < got->count; i++) same = same_value(expected->items[i], got->items[i]);
     return same;
   }
-  static const uint32_t takes[] = {[VALUE_BOOL] = SM_TAKES_BOOL,         [VALUE_INT] = SM_TAKES_INT,
-                                   [VALUE_NUMBER] = SM_TAKES_NUMBER,     [VALUE_DURATION] = SM_TAKES_DURATION,
-                                   [VALUE_SIZE] = SM_TAKES_SIZE,         [VALUE_BITRATE] = SM_TAKES_BITRATE,
-                                   [VALUE_PERCENT] = SM_TAKES_PERCENT,   [VALUE_TEXT] = SM_TAKES_TEXT,
-                                   [VALUE_MAP] = 0};
-  if (expected->kind != NODE_SCALAR || (size_t)got->type >= sizeof takes / sizeof *takes || !takes[got->type]) return false;
+  static const uint32_t takes[] = {
+      [VALUE_BOOL] = SM_TAKES_BOOL,         [VALUE_INT] = SM_TAKES_INT,   [VALUE_NUMBER] = SM_TAKES_NUMBER,
+      [VALUE_DURATION] = SM_TAKES_DURATION, [VALUE_SIZE] = SM_TAKES_SIZE, [VALUE_BITRATE] = SM_TAKES_BITRATE,
+      [VALUE_PERCENT] = SM_TAKES_PERCENT,   [VALUE_TEXT] = SM_TAKES_TEXT, [VALUE_MAP] = 0};
+  if (expected->kind != NODE_SCALAR || (size_t)got->type >= sizeof takes / sizeof *takes || !takes[got->type])
+    return false;
   if (got->type == VALUE_TEXT) return !strcmp(expected->text, got->text);
   struct rule rule = {.takes = takes[got->type]};
   value_auto struct value *v = NULL;
@@ -175,7 +175,10 @@ static void compare_result(const struct sim *s, struct value *out) {
     else
       value_json(&text, got, VALUE_JSON_COMPACT);
     differ(out, "result.%s\n    expected: %s\n         got: %s", key,
-           node_is_empty(expected) ? "null" : expected->text ? expected->text : node_kind_word(expected), text.data);
+           node_is_empty(expected) ? "null"
+           : expected->text        ? expected->text
+                                   : node_kind_word(expected),
+           text.data);
   }
 }
 

@@ -6,23 +6,23 @@
 
 enum fixture_verdict { FIXTURE_RETRY = 1, FIXTURE_FAIL, FIXTURE_CRASH };
 
-struct fixture_stage { /* what one stage answers */
+struct fixture_stage {   /* what one stage answers */
   struct value *results; /* typed map; NULL: none */
   char *fail;            /* operator sentence; NULL: it succeeds */
   enum fixture_verdict verdict;
-  uint32_t times;        /* so many attempts fail, then it succeeds */
+  uint32_t times; /* so many attempts fail, then it succeeds */
   int64_t takes_us;
-  bool early;            /* a sink that is committed when it is done, before its pass is */
+  bool early; /* a sink that is committed when it is done, before its pass is */
 };
 
 struct fixture_case {
   const char *name;
   const struct node *node, *expect;
   char *input;
-  struct value *params;        /* typed */
+  struct value *params;         /* typed */
   struct fixture_stage *stages; /* one per pipeline stage */
-  int64_t cancel_us;           /* -1: never */
-  struct value *expected;      /* the typed keys of `expect` */
+  int64_t cancel_us;            /* -1: never */
+  struct value *expected;       /* the typed keys of `expect` */
 };
 
 /* ---- fixture_sim.c ---- */
@@ -32,8 +32,8 @@ struct sim_stage {
   uint32_t attempts, tries; /* counted against `retry`; of any kind */
   int64_t due_us;           /* DELAYED */
   bool suspect, apart;
-  char *reason;             /* skipped: why; failed: the sentence */
-  struct value *delays;     /* list of durations */
+  char *reason;                /* skipped: why; failed: the sentence */
+  struct value *delays;        /* list of durations */
   const struct value *results; /* what others see */
 };
 
@@ -54,9 +54,9 @@ struct sim {
   size_t run_count;
   int64_t now_us;
   bool cancelled;
-  enum plan_end end;      /* GOES_ON: it did not come to an end */
-  struct value *result;   /* COMPLETED */
-  struct error error;     /* of the result's expressions, or why there is no end */
+  enum plan_end end;    /* GOES_ON: it did not come to an end */
+  struct value *result; /* COMPLETED */
+  struct error error;   /* of the result's expressions, or why there is no end */
 };
 void sim_play(struct sim *s, const struct pipeline *p, const struct fixture_case *c);
 void sim_clear(struct sim *s);

@@ -1,5 +1,5 @@
-/* fixture_sim.c - plays a job as the engine would: asks the planner, lets attempts take their time on a clock that jumps,
- * charges failures to the stages that cause them. */
+/* fixture_sim.c - plays a job as the engine would: asks the planner, lets attempts take their time on a clock that
+ * jumps, charges failures to the stages that cause them. */
 #include <stagemill/abi.h>
 #include <string.h>
 
@@ -20,11 +20,11 @@ static void say(struct sim_stage *stage, char *moved_reason) {
 static struct plan_state sim_state(struct sim *s) {
   for (size_t i = 0; i < s->p->stage_count; i++)
     s->steps[i] = (struct step){s->stages[i].state, s->stages[i].results, s->stages[i].suspect, s->stages[i].apart};
-  return (struct plan_state){.pipeline = s->p, .steps = s->steps, .params = s->c->params, .job = s->job,
-                             .cancelled = s->cancelled};
+  return (struct plan_state){
+      .pipeline = s->p, .steps = s->steps, .params = s->c->params, .job = s->job, .cancelled = s->cancelled};
 }
 
-/* ---- the fate of one stage --------------------------------------------------------------------------------------------- */
+/* ---- the fate of one stage --------------------------------------------------------------------------------------- */
 
 static void stage_finish(struct sim *s, size_t stage) {
   s->stages[stage].state = STEP_FINISHED;
@@ -74,7 +74,7 @@ static void stage_fail(struct sim *s, size_t stage, bool alone) {
     stage_charge(s, stage, a->verdict == FIXTURE_FAIL, alone, a->fail);
 }
 
-/* ---- attempts ------------------------------------------------------------------------------------------------------------ */
+/* ---- attempts ---------------------------------------------------------------------------------------------------- */
 
 /* A failure that ends the whole attempt: not the soft one of a sink, or of a filter that lets frames pass. */
 static bool ends_attempt(const struct sim *s, size_t stage) {
@@ -210,7 +210,7 @@ static void run_cancel(struct sim *s, struct sim_run *run) {
   run->over = true;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------------------ */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 static void earlier(int64_t *soonest_us, int64_t at_us) {
   if (at_us < *soonest_us) *soonest_us = at_us;
@@ -244,7 +244,7 @@ static void sim_happen(struct sim *s) {
     if (s->stages[i].state == STEP_DELAYED && s->stages[i].due_us <= s->now_us) s->stages[i].state = STEP_WAITING;
 }
 
-/* ---- the job --------------------------------------------------------------------------------------------------------------- */
+/* ---- the job ----------------------------------------------------------------------------------------------------- */
 
 static void apply_skips(struct sim *s, struct plan *plan) {
   for (size_t i = 0; i < plan->skip_count; i++) {
@@ -288,14 +288,14 @@ void sim_play(struct sim *s, const struct pipeline *p, const struct fixture_case
   *s = (struct sim){.p = p, .c = c, .job = value_map(), .order = value_list(), .end = PLAN_GOES_ON};
   s->stages = mem_array(p->stage_count + 1, sizeof *s->stages);
   s->steps = mem_array(p->stage_count + 1, sizeof *s->steps);
-  for (size_t i = 0; i < p->stage_count; i++) s->stages[i] = (struct sim_stage){.state = STEP_WAITING, .delays = value_list()};
+  for (size_t i = 0; i < p->stage_count; i++)
+    s->stages[i] = (struct sim_stage){.state = STEP_WAITING, .delays = value_list()};
   value_set_text(s->job, "id", "test");
   value_set_text(s->job, "input", c->input);
   value_set_text(s->job, "name", c->name);
   if (c->cancel_us == 0) s->cancelled = true;
   while (round++ < ROUNDS_MAX && sim_turn(s)) continue;
-  if (s->end == PLAN_GOES_ON && !s->error.code)
-    error_set(&s->error, ERR_INTERNAL, "the job did not come to an end");
+  if (s->end == PLAN_GOES_ON && !s->error.code) error_set(&s->error, ERR_INTERNAL, "the job did not come to an end");
   sim_result(s);
 }
 

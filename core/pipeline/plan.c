@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "pipeline/plan_graph.h"
 
-/* ---- one step --------------------------------------------------------------------------------------------------------- */
+/* ---- one step ---------------------------------------------------------------------------------------------------- */
 
 struct planning {
   struct graph g;
@@ -88,7 +88,7 @@ static void note_waits(struct planning *n) {
   }
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 static size_t first_in(const struct graph *g, enum step_state state) {
   for (size_t i = 0; i < g->count; i++)
@@ -165,7 +165,7 @@ void plan_clear(struct plan *plan) {
   memset(plan, 0, sizeof *plan);
 }
 
-/* ---- inside a pass ------------------------------------------------------------------------------------------------------ */
+/* ---- inside a pass ----------------------------------------------------------------------------------------------- */
 
 size_t plan_feed(const struct plan_state *state, const struct binding *binding, const bool *drop,
                  const struct port_type **output) {
@@ -269,7 +269,7 @@ enum err plan_prologue(const struct plan_state *state, const struct plan_unit *u
   return err;
 }
 
-/* ---- weights ------------------------------------------------------------------------------------------------------------ */
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
 
 void plan_weights(const struct pipeline *p, double *weights) {
   double sum = 0;

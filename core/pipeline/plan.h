@@ -10,7 +10,8 @@
 #include "base/value.h"
 #include "pipeline/pipeline.h"
 
-enum step_state { /* of one stage, as planning needs it */
+/* Of one stage, as planning needs it. */
+enum step_state {
   STEP_WAITING = 1, /* never tried, or due again */
   STEP_DELAYED,     /* backing off */
   STEP_RUNNING,     /* an attempt is alive, or publishing */
@@ -29,21 +30,33 @@ struct step {
 
 struct plan_state {
   const struct pipeline *pipeline;
-  const struct step *steps;   /* one per pipeline stage */
-  const struct value *params; /* typed */
-  const struct value *job;    /* map: id, input, name */
+  const struct step *steps;                                 /* one per pipeline stage */
+  const struct value *params;                               /* typed */
+  const struct value *job;                                  /* map: id, input, name */
   struct value *(*secret)(void *context, const char *name); /* owned text or NULL */
   void *secret_context;
-  bool cancelled;             /* the job is being cancelled: only `always` stages may still start */
+  bool cancelled; /* the job is being cancelled: only `always` stages may still start */
 };
 /* The scope expressions are evaluated in. Lives as long as state. */
 struct scope plan_scope(const struct plan_state *state);
 
-enum cut_reason { /* why two media stages of one source are not in one pass */
-  CUT_RETRY = 1, CUT_TIMEOUT, CUT_CONDITION, CUT_ISOLATE, CUT_END_RESULT, CUT_SUSPECT, CUT_APART, CUT_SOURCE, CUT_DELAYED, CUT_NEEDS, CUT_RUNNING,
+/* Why two media stages of one source are not in one pass. CUT_RETRY is never given: retry policies do not cut, see
+ * plan_fuse.c. */
+enum cut_reason {
+  CUT_RETRY = 1,
+  CUT_TIMEOUT,
+  CUT_CONDITION,
+  CUT_ISOLATE,
+  CUT_END_RESULT,
+  CUT_SUSPECT,
+  CUT_APART,
+  CUT_SOURCE,
+  CUT_DELAYED,
+  CUT_NEEDS,
+  CUT_RUNNING,
   CUT_SIZE, /* the pass is full: PLAN_PASS_MAX */
 };
-enum { PLAN_PASS_MAX = 32 }; /* stages in one pass, as many as a unit holds */
+enum { PLAN_PASS_MAX = 32 };                         /* stages in one pass, as many as a unit holds */
 const char *cut_reason_text(enum cut_reason reason); /* "different retry policies" */
 
 struct plan_cut {
@@ -76,12 +89,12 @@ struct plan {
   size_t skip_count;
   struct plan_cut *cuts;
   size_t cut_count;
-  enum plan_end end; /* not GOES_ON: nothing is ready, running or delayed */
+  enum plan_end end;   /* not GOES_ON: nothing is ready, running or delayed */
   size_t failed_stage; /* PLAN_FAILED: the first hard failure */
   size_t bad_stage;    /* an expression failed to evaluate: this stage must fail with bad_error; SIZE_MAX: none */
   struct error bad_error;
-  /* Filters that ran with consumers of which the last is done now: to be recorded as finished. A filter has no end of its
-   * own: after a pass it is WAITING again while a consumer is left, for a later pass needs it anew. */
+  /* Filters that ran with consumers of which the last is done now: to be recorded as finished. A filter has no end of
+   * its own: after a pass it is WAITING again while a consumer is left, for a later pass needs it anew. */
   size_t *settled;
   size_t settled_count;
   struct plan_skip *waits; /* why each stage that is due does not start: for `explain` */
@@ -97,14 +110,14 @@ void plan_clear(struct plan *plan);
 size_t plan_feed(const struct plan_state *state, const struct binding *binding, const bool *drop,
                  const struct port_type **output);
 
-/* The prologue of a running pass: with `open` results now in steps[].results, which of its stages leave. drop and reasons
- * have unit->stage_count entries. A dropped stage with a reason is skipped; one without (a filter whose consumers
- * here have all left) is only not needed in this pass and stays as it was. Reasons are malloc'ed. */
+/* The prologue of a running pass: with `open` results now in steps[].results, which of its stages leave. drop and
+ * reasons have unit->stage_count entries. A dropped stage with a reason is skipped; one without (a filter whose
+ * consumers here have all left) is only not needed in this pass and stays as it was. Reasons are malloc'ed. */
 enum err plan_prologue(const struct plan_state *state, const struct plan_unit *unit, bool *drop, char **reasons,
                        struct error *e);
 
-/* Weights of the stages for the job's percentage; sum 1. Written weights count; else a media sink weighs 10, a task 1, a
- * filter 0: the core knows no stage by name, but who ends a pass does the work that people wait for. */
+/* Weights of the stages for the job's percentage; sum 1. Written weights count; else a media sink weighs 10, a task 1,
+ * a filter 0: the core knows no stage by name, but who ends a pass does the work that people wait for. */
 void plan_weights(const struct pipeline *p, double *weights);
 
 /* The whole graph from the beginning, as if every stage succeeded (unknown results null, conditions on them open):

@@ -14,7 +14,7 @@ struct diff {
   struct buf *out;
 };
 
-/* ---- values in one line ------------------------------------------------------------------------------------------- */
+/* ---- values in one line ------------------------------------------------------------------------------------------ */
 
 static void flow(const struct node *node, struct buf *out) {
   if (out->size > 4 * SHOWN_MAX) return; /* it will be cut anyway */
@@ -44,7 +44,7 @@ static void show(const struct node *node, struct buf *out) {
   if (!text.size) buf_text(out, "''");
 }
 
-/* ---- two nodes ------------------------------------------------------------------------------------------------------ */
+/* ---- two nodes --------------------------------------------------------------------------------------------------- */
 
 static void diff_nodes(struct diff *d, const char *path, const struct node *old, const struct node *new);
 
@@ -78,11 +78,11 @@ static bool same_nodes(const struct node *a, const struct node *b) {
 }
 
 static void diff_nodes(struct diff *d, const char *path, const struct node *old, const struct node *new) {
-  if (old && new && old->kind == NODE_MAP && new->kind == NODE_MAP) {
+  if (old && new && old->kind == NODE_MAP &&new->kind == NODE_MAP) {
     diff_maps(d, path, old, new);
     return;
   }
-  if (old && new && same_nodes(old, new)) return;
+  if (old && new &&same_nodes(old, new)) return;
   buf_format(&d->lines, "    %s: ", path);
   if (old) show(old, &d->lines);
   buf_text(&d->lines, old && new ? " -> " : old ? " (removed)" : "(new) ");
@@ -95,7 +95,7 @@ static void diff_section(struct diff *d, const char *head) {
   buf_reset(&d->lines);
 }
 
-/* ---- stages --------------------------------------------------------------------------------------------------------- */
+/* ---- stages ------------------------------------------------------------------------------------------------------ */
 
 static const struct node *stage_node(const struct node *root, const char *id) {
   const struct node *stages = node_get(root, "stages");
@@ -135,7 +135,7 @@ static void diff_rest(struct diff *d, const struct node *old, const struct node 
   diff_section(d, "Pipeline");
 }
 
-/* ---- passes ---------------------------------------------------------------------------------------------------------- */
+/* ---- passes ------------------------------------------------------------------------------------------------------ */
 
 /* "poster, stream" for the attempt in which the stage first runs; "" when it does not. */
 static void companions(const struct forecast *f, size_t stage, struct buf *out) {
@@ -145,8 +145,7 @@ static void companions(const struct forecast *f, size_t stage, struct buf *out) 
     for (size_t k = 0; k < unit->stage_count; k++) here |= unit->stages[k] == stage;
     if (!here) continue;
     for (size_t k = 0; k < unit->stage_count; k++)
-      if (unit->stages[k] != stage)
-        buf_format(out, "%s%s", out->size ? ", " : "", f->p->stages[unit->stages[k]].id);
+      if (unit->stages[k] != stage) buf_format(out, "%s%s", out->size ? ", " : "", f->p->stages[unit->stages[k]].id);
     return;
   }
 }
@@ -185,7 +184,7 @@ static enum err diff_passes(struct diff *d, const struct pipeline *old, const st
   return err;
 }
 
-/* ---- both ------------------------------------------------------------------------------------------------------------- */
+/* ---- both -------------------------------------------------------------------------------------------------------- */
 
 static struct node *pinned_root(struct tree *tree, const struct pipeline *p, struct report *report) {
   struct node *root = NULL;

@@ -31,8 +31,7 @@ static void take_units(struct forecast *f, struct plan *plan, size_t wave) {
   for (size_t i = 0; i < plan->ready_count; i++) {
     struct plan_unit *unit = &plan->ready[i];
     for (size_t k = 0; k < unit->stage_count; k++)
-      if (f->p->stages[unit->stages[k]].type->kind != SM_KIND_FILTER)
-        f->steps[unit->stages[k]].state = STEP_FINISHED;
+      if (f->p->stages[unit->stages[k]].type->kind != SM_KIND_FILTER) f->steps[unit->stages[k]].state = STEP_FINISHED;
     f->units = mem_grow(f->units, f->unit_count + 1, sizeof *f->units);
     f->units[f->unit_count++] = (struct forecast_unit){*unit, wave};
     memset(unit, 0, sizeof *unit); /* moved */

@@ -1,4 +1,5 @@
-/* plan_forecast.h - [plan*.c only] the whole course of a job, found by playing plan_next with stages that all succeed. */
+/* plan_forecast.h - [plan*.c only] the whole course of a job, found by playing plan_next with stages that all succeed.
+ */
 #pragma once
 #include "pipeline/plan_graph.h"
 

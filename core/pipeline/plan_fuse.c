@@ -1,6 +1,6 @@
 /* plan_fuse.c - groups the media stages of one source into passes, says what cuts them apart, and which pass may start.
  *
- * A pass is made of roots (media stages that feed nobody) and of the filters they need; a filter two passes need runs in
+ * A pass is made of roots (sinks) and of the filters they need; a filter that two passes need runs in
  * both, one after the other. Two roots share a pass when
  *   - they read the same source, and neither waits for the other's end;
  *   - neither is written `isolate`, was named by a crash (suspect) or left its pass (apart); the same goes for their
@@ -33,7 +33,7 @@ struct root { /* a media stage that ends a pass, with what it needs */
 struct group {
   size_t *members; /* indices into roots */
   size_t count;
-  bool *stages;    /* of the pipeline */
+  bool *stages; /* of the pipeline */
   size_t stage_count;
   bool held;
 };
@@ -51,7 +51,7 @@ struct fuse {
 
 static const char *id_of(const struct fuse *f, size_t stage) { return f->g->p->stages[stage].id; }
 
-/* ---- the plan's lists ------------------------------------------------------------------------------------------------ */
+/* ---- the plan's lists -------------------------------------------------------------------------------------------- */
 
 void plan_add_wait(struct plan *plan, size_t stage, char *moved_reason) {
   plan->waits = mem_grow(plan->waits, plan->wait_count + 1, sizeof *plan->waits);
@@ -100,7 +100,7 @@ const char *cut_reason_text(enum cut_reason reason) {
   return "unknown";
 }
 
-/* ---- roots ------------------------------------------------------------------------------------------------------------ */
+/* ---- roots ------------------------------------------------------------------------------------------------------- */
 
 static int64_t written_timeout(const struct fuse *f, size_t stage) {
   int64_t us = f->g->p->stages[stage].timeout_us;
@@ -138,7 +138,7 @@ static bool root_reads(const struct root *r, const struct root *other) {
   return r->reach.origin == other->reach.origin && r->reach.port == other->reach.port;
 }
 
-/* ---- what keeps two roots apart -------------------------------------------------------------------------------------- */
+/* ---- what keeps two roots apart ---------------------------------------------------------------------------------- */
 
 typedef bool mark_fn(const struct fuse *f, size_t stage);
 static bool is_suspect(const struct fuse *f, size_t stage) { return f->g->steps[stage].suspect; }
@@ -184,7 +184,7 @@ static void cut_waiting(const struct fuse *f, const struct root *r, size_t waite
   }
 }
 
-/* ---- groups ----------------------------------------------------------------------------------------------------------- */
+/* ---- groups ------------------------------------------------------------------------------------------------------ */
 
 static size_t group_size_with(const struct fuse *f, const struct group *group, const struct root *r) {
   size_t size = group->stage_count + !group->stages[r->stage];
@@ -300,7 +300,7 @@ static void place_late(struct fuse *f, size_t root) {
   r->may = false;
 }
 
-/* ---- keeping a pass back ---------------------------------------------------------------------------------------------- */
+/* ---- keeping a pass back ----------------------------------------------------------------------------------------- */
 
 /* Does the root read only `open` results of this member of the group? That needs no waiting. */
 static bool reads_at_open(const struct fuse *f, const struct root *r, size_t member) {
@@ -346,7 +346,7 @@ static const struct root *held_for(const struct fuse *f, const struct group *gro
   return NULL;
 }
 
-/* ---- starting ---------------------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static bool stage_is_late(const struct fuse *f, size_t stage) {
   const bool *on = f->gates[stage].late_on;

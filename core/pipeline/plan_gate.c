@@ -3,8 +3,8 @@
  *   1. it waits until everything in after[] is over; a stage of the same pass only has to be in that pass (frames), or
  *      to have opened the source (`open` results);
  *   2. the job is being cancelled: skipped, unless `always`; a stage it waits for failed, was cancelled, or was skipped
- *      because of a failure: skipped, unless `always`, `on-failure`; an `if` that asks always(), failure() or cancelled()
- *      decides alone in both cases;
+ *      because of a failure: skipped, unless `always`, `on-failure`; an `if` that asks always(), failure() or
+ * cancelled() decides alone in both cases;
  *   3. an input of which nothing is left (producers skipped, or failed softly): skipped, unless the port is optional;
  *      a `needs` without data that was skipped: skipped;
  *   4. `if` is false: skipped.
@@ -29,7 +29,7 @@ void gate_clear(struct gate *gate) {
 
 static const char *id_of(const struct graph *g, size_t stage) { return g->p->stages[stage].id; }
 
-/* ---- conditions ----------------------------------------------------------------------------------------------------- */
+/* ---- conditions -------------------------------------------------------------------------------------------------- */
 
 enum err gate_condition(const struct plan_state *state, size_t stage, bool *yes, struct error *e) {
   const struct pipeline_stage *s = &state->pipeline->stages[stage];
@@ -49,7 +49,7 @@ char *gate_condition_reason(const struct pipeline *p, size_t stage) {
   return mem_format("if: %s is false", expr_text(p->stages[stage].condition));
 }
 
-/* ---- forecasts: what parameters alone decide ----------------------------------------------------------------------- */
+/* ---- forecasts: what parameters alone decide --------------------------------------------------------------------- */
 
 struct knowing { /* a scope that notices when a stage is asked about */
   struct scope inner;
@@ -117,7 +117,7 @@ static bool is_ordinary(const struct graph *g, size_t stage) {
   return g->p->stages[stage].when == RUN_ON_SUCCESS && !decides_alone(g, stage);
 }
 
-/* ---- waiting --------------------------------------------------------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------------------------------------------------- */
 
 /* May `stage` share a pass with `other` although it hangs on it? */
 static bool may_share_pass(const struct graph *g, size_t stage, size_t other) {
@@ -165,7 +165,7 @@ static bool gate_waits(const struct graph *g, size_t stage, struct gate *gate) {
   return true;
 }
 
-/* ---- failures -------------------------------------------------------------------------------------------------------- */
+/* ---- failures ---------------------------------------------------------------------------------------------------- */
 
 static const char *failure_word(const struct graph *g, size_t stage) {
   if (g->now[stage] == STEP_FAILED) return "failed";
@@ -201,7 +201,7 @@ static bool gate_when(const struct graph *g, size_t stage, struct gate *gate) {
   return decides_alone(g, stage) || gate_success(g, stage, gate);
 }
 
-/* ---- inputs ---------------------------------------------------------------------------------------------------------- */
+/* ---- inputs ------------------------------------------------------------------------------------------------------ */
 
 static const char *absence_word(const struct graph *g, size_t stage) {
   switch (g->now[stage]) {
@@ -238,8 +238,9 @@ static bool gate_inputs(const struct graph *g, size_t stage, struct gate *gate) 
     const struct port_type *port = s->bindings[i].port;
     size_t lost = SIZE_MAX;
     if (!port || (port->flags & SM_PORT_OPTIONAL) || !port_is_empty(g, s, i, &lost)) continue;
-    gate_set(gate, GATE_SKIP, mem_format("nothing arrives at its input `%s`: stage `%s` %s", port->name,
-                                         id_of(g, lost), absence_word(g, lost)));
+    gate_set(gate, GATE_SKIP,
+             mem_format("nothing arrives at its input `%s`: stage `%s` %s", port->name, id_of(g, lost),
+                        absence_word(g, lost)));
     return false;
   }
   return true;
@@ -272,7 +273,7 @@ static bool gate_needs(const struct graph *g, size_t stage, struct gate *gate) {
   return true;
 }
 
-/* ---- all together ---------------------------------------------------------------------------------------------------- */
+/* ---- all together ------------------------------------------------------------------------------------------------ */
 
 /* While a job is being cancelled only `always` stages may start, and those whose `if` asks for it: they decide. Asked
  * after the waiting: an `always` stage must not start while what its predecessors waited for is still ending. */

@@ -72,7 +72,7 @@ bool graph_is_tainted(const struct graph *g, size_t stage) {
   return answer;
 }
 
-/* ---- links --------------------------------------------------------------------------------------------------------- */
+/* ---- links ------------------------------------------------------------------------------------------------------- */
 
 static unsigned links_of_bindings(const struct pipeline_stage *s, size_t to) {
   unsigned links = 0;
@@ -153,9 +153,7 @@ void graph_init(struct graph *g, const struct plan_state *state, bool forecast) 
   close_reaches(g);
 }
 
-void graph_set(struct graph *g, size_t stage, enum step_state state) {
-  g->now[stage] = g->steps[stage].state = state;
-}
+void graph_set(struct graph *g, size_t stage, enum step_state state) { g->now[stage] = g->steps[stage].state = state; }
 
 void graph_clear(struct graph *g) {
   free(g->now);
@@ -165,7 +163,7 @@ void graph_clear(struct graph *g) {
   memset(g, 0, sizeof *g);
 }
 
-/* ---- where frames come from ---------------------------------------------------------------------------------------- */
+/* ---- where frames come from -------------------------------------------------------------------------------------- */
 
 /* The binding through which a filter gets what it passes on at `output`: its input of the same kind. */
 static const struct binding *binding_through(const struct pipeline_stage *filter, const struct port_type *output) {

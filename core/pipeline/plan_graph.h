@@ -20,8 +20,10 @@ enum link {
 };
 
 struct graph {
-  struct plan_state view;        /* the caller's state, but with `steps` of its own: what this plan decides is applied there, */
-  const struct plan_state *state; /* so that it sees its own skips; &view */
+  /* The caller's state, but with `steps` of its own: what this plan decides is applied there, so that it sees its own
+   * skips. */
+  struct plan_state view;
+  const struct plan_state *state; /* &view */
   struct step *steps;
   const struct pipeline *p;
   size_t count;
@@ -52,7 +54,7 @@ const char *step_state_word(enum step_state state); /* as `stages.ID.status` giv
 bool graph_is_tainted(const struct graph *g, size_t stage);
 
 /* Where a binding's frames come from; SIZE_MAX: from what is demuxed, see `origin`. ERR_NOT_FOUND: from nowhere any
- * more, `origin` says whose absence it is. */
+ * more, `lost` says whose absence it is. */
 struct feed {
   size_t stage;                   /* the filter, SIZE_MAX: the source */
   const struct port_type *output; /* of the filter, or of the stage that made the source; NULL: the job's input */
@@ -78,16 +80,16 @@ void reach_clear(struct reach *r);
 
 enum gate_answer {
   GATE_GO = 1,
-  GATE_LATE,   /* as soon as the source is open: its condition or settings read `open` results of `late_on` stages */
+  GATE_LATE, /* as soon as the source is open: its condition or settings read `open` results of `late_on` stages */
   GATE_WAIT,
   GATE_SKIP,
   GATE_BROKEN, /* its condition cannot be evaluated: `error` */
 };
 struct gate {
   enum gate_answer answer;
-  char *reason;      /* WAIT, SKIP; owned */
-  size_t waits_for;  /* WAIT: the first stage it waits for; SIZE_MAX: none in particular */
-  bool *late_on;     /* LATE: count entries; owned */
+  char *reason;     /* WAIT, SKIP; owned */
+  size_t waits_for; /* WAIT: the first stage it waits for; SIZE_MAX: none in particular */
+  bool *late_on;    /* LATE: count entries; owned */
   struct error error;
 };
 void gate_decide(const struct graph *g, size_t stage, struct gate *gate);
@@ -102,7 +104,7 @@ bool gate_is_last(const struct graph *g, size_t stage);
 /* A filter of whose consumers none is left: true; *ran says whether one of them got to its end. */
 bool gate_is_settled(const struct graph *g, size_t stage, bool *ran);
 
-/* ---- plan_fuse.c: passes ------------------------------------------------------------------------------------------- */
+/* ---- plan_fuse.c: passes ----------------------------------------------------------------------------------------- */
 
 /* Groups the media stages that may run into passes and adds the ready ones, the cuts and the waits to the plan. */
 void fuse_passes(struct graph *g, const struct gate *gates, struct plan *plan);

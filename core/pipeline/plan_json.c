@@ -71,8 +71,8 @@ static struct value *json_stage(const struct forecast *f, size_t stage, bool lat
 
 static struct value *json_source(const struct forecast *f, const struct plan_unit *unit) {
   if (unit->source_kind == PRODUCER_SOURCE) return value_text("input");
-  mem_auto char *text = mem_format("%s.%s", f->p->stages[unit->source_stage].id,
-                                   unit->source_port ? unit->source_port->name : "output");
+  mem_auto char *text =
+      mem_format("%s.%s", f->p->stages[unit->source_stage].id, unit->source_port ? unit->source_port->name : "output");
   return value_text(text);
 }
 

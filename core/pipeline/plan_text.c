@@ -16,7 +16,7 @@ static void words_add(void *context, const char *id) {
   buf_format(&words->text, "%s%s", words->text.size ? ", " : "", id);
 }
 
-/* ---- one stage ------------------------------------------------------------------------------------------------------ */
+/* ---- one stage --------------------------------------------------------------------------------------------------- */
 
 static void text_frames(const struct forecast *f, size_t stage, struct buf *out) {
   struct words to = {0}, from = {0};
@@ -44,8 +44,9 @@ static void text_condition(const struct forecast *f, size_t stage, bool late, st
   if (s->continue_on_error) buf_text(out, "         its failure does not fail the job\n");
   if (s->condition)
     buf_format(out, "         if %s%s\n", expr_text(s->condition),
-               late ? "  (decided once the source is open)"
-                    : gate_is_open_question(&f->state, stage) ? "  (decided when those stages are done)" : "  (true)");
+               late                                      ? "  (decided once the source is open)"
+               : gate_is_open_question(&f->state, stage) ? "  (decided when those stages are done)"
+                                                         : "  (true)");
   else if (late)
     buf_text(out, "         settings filled in once the source is open\n");
 }
@@ -115,7 +116,7 @@ static void text_stage(const struct forecast *f, size_t stage, bool late, const 
   text_notes(value_get(notes, s->id), out);
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static void text_unit(const struct forecast *f, size_t number, const struct value *notes, struct buf *out) {
   const struct plan_unit *unit = &f->units[number].unit;

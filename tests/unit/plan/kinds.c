@@ -15,7 +15,8 @@ static const sm_port jpegs[] = {SM_OUTPUTS("pictures", "image/jpeg", "pictures")
 static const sm_port parts[] = {SM_OUTPUTS("parts", "video/mp2t", "parts"), SM_PORTS_END};
 static const sm_port video[] = {SM_VIDEO("video", 0, "frames"), SM_PORTS_END};
 static const sm_port sound[] = {SM_AUDIO("audio", 0, "sound"), SM_PORTS_END};
-static const sm_port both[] = {SM_VIDEO("video", 0, "frames"), SM_AUDIO("audio", SM_PORT_OPTIONAL, "sound"), SM_PORTS_END};
+static const sm_port both[] = {SM_VIDEO("video", 0, "frames"), SM_AUDIO("audio", SM_PORT_OPTIONAL, "sound"),
+                               SM_PORTS_END};
 static const sm_port stamped[] = {SM_VIDEO("video", 0, "frames"), SM_INPUT("image", "image/png", "what to put there"),
                                   SM_PORTS_END};
 static const sm_result no_results[] = {SM_RESULTS_END};
@@ -47,8 +48,11 @@ static const sm_stage kinds[] = {
 static void take_params(const sm_param *rows, struct stage_type *t) {
   for (; rows->name; rows++) {
     t->params = mem_grow(t->params, t->param_count + 1, sizeof *t->params);
-    t->params[t->param_count++] = (struct param_type){.name = mem_text(rows->name), .takes = rows->takes,
-        .flags = rows->flags, .fallback = mem_text(rows->fallback), .summary = mem_text(rows->summary)};
+    t->params[t->param_count++] = (struct param_type){.name = mem_text(rows->name),
+                                                      .takes = rows->takes,
+                                                      .flags = rows->flags,
+                                                      .fallback = mem_text(rows->fallback),
+                                                      .summary = mem_text(rows->summary)};
   }
 }
 
@@ -57,8 +61,8 @@ static struct port_type *take_ports(const sm_port *rows, size_t *count) {
   for (; rows->name; rows++) {
     ports = mem_grow(ports, *count + 1, sizeof *ports);
     struct port_type *p = &ports[(*count)++];
-    *p = (struct port_type){.name = mem_text(rows->name), .kind = rows->kind, .flags = rows->flags,
-                            .summary = mem_text(rows->summary)};
+    *p = (struct port_type){
+        .name = mem_text(rows->name), .kind = rows->kind, .flags = rows->flags, .summary = mem_text(rows->summary)};
     if (!rows->types) continue;
     p->types = mem_array(1, sizeof *p->types);
     p->types[p->type_count++] = mem_text(rows->types);
@@ -69,8 +73,11 @@ static struct port_type *take_ports(const sm_port *rows, size_t *count) {
 static void take_results(const sm_result *rows, struct stage_type *t) {
   for (; rows->key; rows++) {
     t->results = mem_grow(t->results, t->result_count + 1, sizeof *t->results);
-    t->results[t->result_count++] = (struct result_type){.key = mem_text(rows->key), .type = rows->type,
-        .available = rows->available, .flags = rows->flags, .summary = mem_text(rows->summary)};
+    t->results[t->result_count++] = (struct result_type){.key = mem_text(rows->key),
+                                                         .type = rows->type,
+                                                         .available = rows->available,
+                                                         .flags = rows->flags,
+                                                         .summary = mem_text(rows->summary)};
   }
 }
 

@@ -1,5 +1,6 @@
-/* Random pipelines with random fates, played to their end: whatever happens, a job comes to an end, nothing starts before
- * what it waits for is over, no stage is in two live attempts, and a pass reads one source. Same seeds every time. */
+/* Random pipelines with random fates, played to their end: whatever happens, a job comes to an end, nothing starts
+ * before what it waits for is over, no stage is in two live attempts, and a pass reads one source. Same seeds every
+ * time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -59,7 +60,7 @@ static char *make_pipeline(int count) {
   return buf_take(&out);
 }
 
-/* ---- what must hold ------------------------------------------------------------------------------------------------------ */
+/* ---- what must hold ---------------------------------------------------------------------------------------------- */
 
 static bool over(enum step_state s) { return s != STEP_WAITING && s != STEP_DELAYED && s != STEP_RUNNING; }
 
@@ -105,7 +106,7 @@ static void check_plan(struct world *w, const struct plan *plan) {
   for (size_t i = 0; i < plan->wait_count; i++) assert_non_null(plan->waits[i].reason);
 }
 
-/* ---- fate ------------------------------------------------------------------------------------------------------------------ */
+/* ---- fate -------------------------------------------------------------------------------------------------------- */
 
 static void end_stage(struct world *w, size_t stage) {
   struct step *step = &w->steps[stage];

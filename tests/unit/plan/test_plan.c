@@ -21,8 +21,8 @@ static enum step_state state_of(const char *word) {
   static const struct {
     const char *word;
     enum step_state state;
-  } words[] = {{"waiting", STEP_WAITING},   {"delayed", STEP_DELAYED},         {"running", STEP_RUNNING},
-               {"finished", STEP_FINISHED}, {"skipped", STEP_SKIPPED},         {"failed", STEP_FAILED},
+  } words[] = {{"waiting", STEP_WAITING},   {"delayed", STEP_DELAYED},    {"running", STEP_RUNNING},
+               {"finished", STEP_FINISHED}, {"skipped", STEP_SKIPPED},    {"failed", STEP_FAILED},
                {"soft", STEP_SOFT_FAILED},  {"cancelled", STEP_CANCELLED}};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
     if (!strcmp(words[i].word, word)) return words[i].state;
@@ -69,7 +69,7 @@ static void run_rows(const struct row *rows, size_t count, answer_fn *answer) {
 }
 #define RUN(rows, answer) run_rows(rows, sizeof rows / sizeof *rows, answer)
 
-/* ---- fusion ---------------------------------------------------------------------------------------------------------- */
+/* ---- fusion ------------------------------------------------------------------------------------------------------ */
 
 #define VOD                                                                                                            \
   "{ id: info, uses: look }\n{ id: poster, uses: snap }\n{ id: brand, uses: paint }\n{ id: stream, uses: pack }\n"     \
@@ -86,18 +86,18 @@ static void media_stages_of_one_source_share_a_pass(void **unused) {
       {"a stage that stands in for the input feeds the pass",
        "{ id: grab, uses: grab }\n{ id: a, uses: snap }\n{ id: b, uses: pack }", NULL, "grab=finished",
        "pass[grab.file](a b)"},
-      {"nothing of the pass starts before its source is there",
-       "{ id: grab, uses: grab }\n{ id: a, uses: snap }", NULL, NULL, "task(grab)"},
+      {"nothing of the pass starts before its source is there", "{ id: grab, uses: grab }\n{ id: a, uses: snap }", NULL,
+       NULL, "task(grab)"},
       {"different sources make different passes",
        "{ id: a, uses: snap }\n{ id: grab, uses: grab }\n{ id: b, uses: snap, inputs: { video: grab.file } }", NULL,
        "grab=finished", "pass(a) pass[grab.file](b) | cut(b/a: they read different sources)"},
       {"a finished sink leaves the pass, the filter stays for the other", VOD, NULL, "info=finished poster=finished",
        "pass(brand stream)"},
-      {"a filter that no unfinished sink needs stays out", 
+      {"a filter that no unfinished sink needs stays out",
        "{ id: brand, uses: paint }\n{ id: a, uses: snap }\n{ id: b, uses: snap, inputs: { video: source } }", NULL,
        "a=finished", "pass(b) | settled(brand)"},
-      {"chained filters ride with their sink",
-       "{ id: f, uses: paint }\n{ id: g, uses: scale }\n{ id: a, uses: snap }", NULL, NULL, "pass(f g a)"},
+      {"chained filters ride with their sink", "{ id: f, uses: paint }\n{ id: g, uses: scale }\n{ id: a, uses: snap }",
+       NULL, NULL, "pass(f g a)"},
   };
   RUN(rows, world_plan);
 }
@@ -108,17 +108,17 @@ static void what_cannot_share_an_attempt_is_cut_with_the_reason(void **unused) {
       {"isolate", "{ id: a, uses: snap }\n{ id: b, uses: snap, isolate: true }", NULL, NULL,
        "pass(a) pass(b) | cut(b/a: one of them is isolated)"},
       {"an isolated filter takes its sinks with it",
-       "{ id: a, uses: snap }\n{ id: f, uses: paint, isolate: true }\n{ id: b, uses: snap }\n{ id: c, uses: pack }", NULL,
-       NULL, "pass(a) pass(f b c) | cut(b/a: one of them is isolated)"},
-      {"written time-outs that differ", "{ id: a, uses: snap, timeout: 5m }\n{ id: b, uses: snap, timeout: 7m }", NULL, NULL,
-       "pass(a) pass(b) | cut(b/a: different time-outs)"},
+       "{ id: a, uses: snap }\n{ id: f, uses: paint, isolate: true }\n{ id: b, uses: snap }\n{ id: c, uses: pack }",
+       NULL, NULL, "pass(a) pass(f b c) | cut(b/a: one of them is isolated)"},
+      {"written time-outs that differ", "{ id: a, uses: snap, timeout: 5m }\n{ id: b, uses: snap, timeout: 7m }", NULL,
+       NULL, "pass(a) pass(b) | cut(b/a: different time-outs)"},
       {"one written time-out does not cut", "{ id: a, uses: snap, timeout: 5m }\n{ id: b, uses: snap }", NULL, NULL,
        "pass(a b)"},
-      {"equal time-outs do not cut", "{ id: a, uses: snap, timeout: 5m }\n{ id: b, uses: snap, timeout: 5m }", NULL, NULL,
-       "pass(a b)"},
-      {"retry policies do not cut",
-       "{ id: a, uses: snap, retry: { attempts: 1 } }\n{ id: b, uses: snap, retry: { attempts: 9, backoff: 1m } }", NULL,
+      {"equal time-outs do not cut", "{ id: a, uses: snap, timeout: 5m }\n{ id: b, uses: snap, timeout: 5m }", NULL,
        NULL, "pass(a b)"},
+      {"retry policies do not cut",
+       "{ id: a, uses: snap, retry: { attempts: 1 } }\n{ id: b, uses: snap, retry: { attempts: 9, backoff: 1m } }",
+       NULL, NULL, "pass(a b)"},
       {"a result of the end cuts before its reader",
        "{ id: a, uses: gauge }\n{ id: b, uses: snap, with: { text: \"${{ stages.a.level }}\" } }", NULL, NULL,
        "pass(a) | cut(b/a: it reads results that the other has at its end)"},
@@ -146,8 +146,7 @@ static void what_cannot_share_an_attempt_is_cut_with_the_reason(void **unused) {
 
 static void a_filter_of_two_passes_runs_in_one_after_the_other(void **unused) {
   (void)unused;
-  static const char stages[] =
-      "{ id: f, uses: paint }\n{ id: a, uses: snap }\n{ id: b, uses: pack, isolate: true }";
+  static const char stages[] = "{ id: f, uses: paint }\n{ id: a, uses: snap }\n{ id: b, uses: pack, isolate: true }";
   static const struct row rows[] = {
       {"the second waits", stages, NULL, NULL, "pass(f a) | cut(b/a: one of them is isolated)"},
       {"while the first runs it still waits", stages, NULL, "f=running a=running",
@@ -186,15 +185,14 @@ static void a_pass_is_kept_back_for_a_stage_that_waits_for_tasks_alone(void **un
        "{ id: info, uses: look }\n{ id: a, uses: snap }\n{ id: b, uses: pack, needs: info, isolate: true }", NULL, NULL,
        "task(info) pass(a)"},
       {"a stage that waits for another pass is not waited for",
-       "{ id: x, uses: snap, isolate: true }\n{ id: a, uses: snap }\n{ id: b, uses: gauge, needs: x }", NULL, "x=running",
-       "pass(a) | cut(b/x: it needs the other to be over) | cut(a/x: the other's pass had begun)"},
+       "{ id: x, uses: snap, isolate: true }\n{ id: a, uses: snap }\n{ id: b, uses: gauge, needs: x }", NULL,
+       "x=running", "pass(a) | cut(b/x: it needs the other to be over) | cut(a/x: the other's pass had begun)"},
       {"two that would wait for each other's tasks do not",
        "{ id: a, uses: snap }\n{ id: t, uses: send, needs: a }\n{ id: grab, uses: grab }\n"
        "{ id: c, uses: snap, inputs: { video: grab.file } }\n{ id: u, uses: send, needs: c }\n"
        "{ id: b, uses: gauge, needs: u, inputs: { video: source } }\n"
        "{ id: d, uses: gauge, needs: t, inputs: { video: grab.file } }",
-       NULL, "grab=finished",
-       "pass(a) pass[grab.file](c) | cut(c/a: they read different sources)"},
+       NULL, "grab=finished", "pass(a) pass[grab.file](c) | cut(c/a: they read different sources)"},
   };
   RUN(rows, world_plan);
 }
@@ -217,7 +215,7 @@ static void a_full_pass_is_split(void **unused) {
   world_close(&w);
 }
 
-/* ---- skips ------------------------------------------------------------------------------------------------------------ */
+/* ---- skips ------------------------------------------------------------------------------------------------------- */
 
 static void skips_and_failures_travel_as_the_rules_say(void **unused) {
   (void)unused;
@@ -225,17 +223,18 @@ static void skips_and_failures_travel_as_the_rules_say(void **unused) {
       {"if false", "{ id: t, uses: tell, if: params.on }", NULL, NULL, "skip(t: if: params.on is false)"},
       {"if true", "{ id: t, uses: tell, if: params.on }", "{\"on\": \"true\"}", NULL, "task(t)"},
       {"skips travel along needs in one go",
-       "{ id: a, uses: tell, if: params.on }\n{ id: b, uses: tell, needs: a }\n{ id: c, uses: tell, needs: b }", NULL, NULL,
-       "skip(a: if: params.on is false) | skip(b: needs `a`, which was skipped) | skip(c: needs `b`, which was skipped)"},
+       "{ id: a, uses: tell, if: params.on }\n{ id: b, uses: tell, needs: a }\n{ id: c, uses: tell, needs: b }", NULL,
+       NULL,
+       "skip(a: if: params.on is false) | skip(b: needs `a`, which was skipped) | skip(c: needs `b`, which was "
+       "skipped)"},
       {"a mere reader of results is not skipped",
        "{ id: a, uses: look, if: params.on }\n{ id: b, uses: tell, with: { text: \"${{ stages.a.codec ?? 'x' }}\" } }",
        NULL, "a=skipped", "task(b)"},
       {"one of several producers is enough",
        "{ id: a, uses: snap, if: params.on }\n{ id: b, uses: pack }\n{ id: t, uses: send, needs: [a, b] }", NULL,
        "a=skipped b=finished", "task(t)"},
-      {"none of them is not",
-       "{ id: a, uses: snap, if: params.on }\n{ id: t, uses: send, needs: [a] }", NULL, "a=skipped",
-       "skip(t: nothing arrives at its input `files`: stage `a` was skipped)"},
+      {"none of them is not", "{ id: a, uses: snap, if: params.on }\n{ id: t, uses: send, needs: [a] }", NULL,
+       "a=skipped", "skip(t: nothing arrives at its input `files`: stage `a` was skipped)"},
       {"a soft failure leaves data readers without data",
        "{ id: a, uses: snap, continue-on-error: true }\n{ id: t, uses: send, needs: [a] }", NULL, "a=soft",
        "skip(t: nothing arrives at its input `files`: stage `a` failed softly)"},
@@ -254,24 +253,23 @@ static void skips_and_failures_travel_as_the_rules_say(void **unused) {
       {"a filter skipped by its condition is stepped over when it has a bypass",
        "{ id: f, uses: paint, if: params.on }\n{ id: a, uses: snap }", NULL, NULL,
        "pass(a) | skip(f: if: params.on is false)"},
-      {"and takes its sinks with it when it has none",
-       "{ id: f, uses: scale, if: params.on }\n{ id: a, uses: snap }", NULL, NULL,
+      {"and takes its sinks with it when it has none", "{ id: f, uses: scale, if: params.on }\n{ id: a, uses: snap }",
+       NULL, NULL,
        "skip(f: if: params.on is false) | skip(a: nothing arrives at its input `video`: stage `f` was skipped)"},
-      {"a filter that failed softly likewise",
-       "{ id: f, uses: paint, continue-on-error: true }\n{ id: a, uses: snap }", NULL, "f=soft", "pass(a)"},
-      {"a filter that failed takes its sinks with it", "{ id: f, uses: paint }\n{ id: a, uses: snap }", NULL, "f=failed",
-       "skip(a: stage `f` failed)"},
-      {"a filter without sinks left is skipped",
-       "{ id: f, uses: paint }\n{ id: a, uses: snap, if: params.on }", NULL, NULL,
-       "skip(a: if: params.on is false) | skip(f: no stage is left that takes its frames)"},
+      {"a filter that failed softly likewise", "{ id: f, uses: paint, continue-on-error: true }\n{ id: a, uses: snap }",
+       NULL, "f=soft", "pass(a)"},
+      {"a filter that failed takes its sinks with it", "{ id: f, uses: paint }\n{ id: a, uses: snap }", NULL,
+       "f=failed", "skip(a: stage `f` failed)"},
+      {"a filter without sinks left is skipped", "{ id: f, uses: paint }\n{ id: a, uses: snap, if: params.on }", NULL,
+       NULL, "skip(a: if: params.on is false) | skip(f: no stage is left that takes its frames)"},
       {"a filter waits for its picture, and the sink with it",
        "{ id: d, uses: draw }\n{ id: f, uses: stamp }\n{ id: a, uses: snap }", NULL, NULL, "task(d)"},
       {"a stamp without its picture is stepped over",
        "{ id: d, uses: draw, if: params.on }\n{ id: f, uses: stamp }\n{ id: a, uses: snap }", NULL, NULL,
        "pass(a) | skip(d: if: params.on is false) | "
        "skip(f: nothing arrives at its input `image`: stage `d` was skipped)"},
-      {"a source that is skipped leaves no frames",
-       "{ id: grab, uses: grab, if: params.on }\n{ id: a, uses: snap }", NULL, NULL,
+      {"a source that is skipped leaves no frames", "{ id: grab, uses: grab, if: params.on }\n{ id: a, uses: snap }",
+       NULL, NULL,
        "skip(grab: if: params.on is false) | skip(a: nothing arrives at its input `video`: stage `grab` was skipped)"},
   };
   RUN(rows, world_plan);
@@ -293,18 +291,17 @@ static void always_and_on_failure_work_as_in_a_workflow(void **unused) {
        NULL, "c=running", ""},
       {"no failure", stages, NULL, "a=finished b=finished",
        "task(clean) task(c) | skip(alarm: on-failure: no stage failed)"},
-      {"a failure", stages, NULL, "a=failed",
-       "task(clean) task(alarm) task(c) | skip(b: stage `a` failed)"},
+      {"a failure", stages, NULL, "a=failed", "task(clean) task(alarm) task(c) | skip(b: stage `a` failed)"},
       {"on-failure with needs hears of its ancestors only",
        "{ id: a, uses: tell }\n{ id: b, uses: tell }\n{ id: x, uses: tell, needs: b, on-failure: true }", NULL,
        "a=failed b=finished", "skip(x: on-failure: nothing it waits for failed)"},
       {"through skipped stages too",
-       "{ id: a, uses: tell }\n{ id: b, uses: tell, needs: a }\n{ id: x, uses: tell, needs: b, on-failure: true }", NULL,
-       "a=failed b=skipped", "task(x)"},
+       "{ id: a, uses: tell }\n{ id: b, uses: tell, needs: a }\n{ id: x, uses: tell, needs: b, on-failure: true }",
+       NULL, "a=failed b=skipped", "task(x)"},
       {"the job has failed all the same", stages, NULL, "a=failed b=skipped clean=finished alarm=finished c=finished",
        "end failed a"},
-      {"if: failure() decides alone",
-       "{ id: a, uses: tell }\n{ id: x, uses: tell, needs: a, if: failure() }", NULL, "a=failed", "task(x)"},
+      {"if: failure() decides alone", "{ id: a, uses: tell }\n{ id: x, uses: tell, needs: a, if: failure() }", NULL,
+       "a=failed", "task(x)"},
       {"and is false without one", "{ id: a, uses: tell }\n{ id: x, uses: tell, needs: a, if: failure() }", NULL,
        "a=finished", "skip(x: if: failure() is false)"},
       {"cancelled: nothing moves while something is still ending", stages, NULL, "a=running !", ""},
@@ -316,7 +313,7 @@ static void always_and_on_failure_work_as_in_a_workflow(void **unused) {
   RUN(rows, world_plan);
 }
 
-/* ---- ends -------------------------------------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------------------------------- */
 
 static void the_end_is_told(void **unused) {
   (void)unused;
@@ -334,8 +331,7 @@ static void the_end_is_told(void **unused) {
       {"stages that wait for each other through a pass end with a sentence",
        "{ id: f, uses: paint }\n{ id: g, uses: grab, if: stages.f.status == 'finished' }\n"
        "{ id: p, uses: pack, inputs: { video: f, audio: g } }",
-       NULL, NULL,
-       "bad f: stage `f` can never start: it has filters that never start, and that waits for it in turn"},
+       NULL, NULL, "bad f: stage `f` can never start: it has filters that never start, and that waits for it in turn"},
       {"frames of two sources cannot meet in one pass",
        "{ id: f, uses: paint }\n{ id: g, uses: grab }\n{ id: p, uses: pack, inputs: { video: f, audio: g } }", NULL,
        "g=finished",
@@ -350,16 +346,15 @@ static void the_end_is_told(void **unused) {
   RUN(rows, world_plan);
 }
 
-/* ---- late stages ------------------------------------------------------------------------------------------------------- */
+/* ---- late stages ------------------------------------------------------------------------------------------------- */
 
 static void readers_of_open_results_are_decided_in_the_prologue(void **unused) {
   (void)unused;
   static const struct row rows[] = {
       {"in the same pass, late", "{ id: a, uses: gauge }\n{ id: b, uses: snap, if: stages.a.height > 100 }", NULL, NULL,
        "pass(a b~)"},
-      {"also for settings",
-       "{ id: a, uses: gauge }\n{ id: b, uses: snap, with: { text: \"${{ stages.a.height }}\" } }", NULL, NULL,
-       "pass(a b~)"},
+      {"also for settings", "{ id: a, uses: gauge }\n{ id: b, uses: snap, with: { text: \"${{ stages.a.height }}\" } }",
+       NULL, NULL, "pass(a b~)"},
       {"a late filter makes its sink late only by itself",
        "{ id: a, uses: gauge }\n{ id: f, uses: paint, if: stages.a.height > 100 }\n{ id: b, uses: snap }", NULL, NULL,
        "pass(a f~ b)"},
@@ -377,10 +372,11 @@ static void readers_of_open_results_are_decided_in_the_prologue(void **unused) {
        "{ id: a, uses: gauge, isolate: true }\n{ id: b, uses: snap, with: { text: \"${{ stages.a.height }}\" } }", NULL,
        NULL, "pass(a) | cut(b/a: one of them is isolated)"},
       {"a task waits for the end in any case",
-       "{ id: a, uses: gauge }\n{ id: t, uses: tell, with: { text: \"${{ stages.a.height }}\" } }", NULL, NULL, "pass(a)"},
+       "{ id: a, uses: gauge }\n{ id: t, uses: tell, with: { text: \"${{ stages.a.height }}\" } }", NULL, NULL,
+       "pass(a)"},
       {"needs beside it makes the reader wait",
-       "{ id: a, uses: gauge }\n{ id: b, uses: snap, needs: a, with: { text: \"${{ stages.a.height }}\" } }", NULL, NULL,
-       "pass(a) | cut(b/a: it needs the other to be over)"},
+       "{ id: a, uses: gauge }\n{ id: b, uses: snap, needs: a, with: { text: \"${{ stages.a.height }}\" } }", NULL,
+       NULL, "pass(a) | cut(b/a: it needs the other to be over)"},
   };
   RUN(rows, world_plan);
 }
@@ -398,8 +394,7 @@ static void the_prologue_drops_what_its_condition_excludes(void **unused) {
       {"{ id: a, uses: gauge }\n{ id: f, uses: paint, if: stages.a.height > 100 }\n{ id: b, uses: snap }",
        "{\"height\": 40}", "-f: if: stages.a.height > 100 is false"},
       {"{ id: a, uses: gauge }\n{ id: f, uses: scale, if: stages.a.height > 100 }\n{ id: b, uses: snap }",
-       "{\"height\": 40}",
-       "-f: if: stages.a.height > 100 is false -b: nothing arrives from `f`, which was skipped"},
+       "{\"height\": 40}", "-f: if: stages.a.height > 100 is false -b: nothing arrives from `f`, which was skipped"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     struct world w;
@@ -427,7 +422,7 @@ static void frames_step_over_filters_that_are_gone(void **unused) {
   world_close(&w);
 }
 
-/* ---- the whole course, waits, weights ---------------------------------------------------------------------------------- */
+/* ---- the whole course, waits, weights ---------------------------------------------------------------------------- */
 
 static void a_whole_job_runs_to_its_end(void **unused) {
   (void)unused;
@@ -451,8 +446,8 @@ static void every_stage_that_waits_says_why(void **unused) {
       {"a pass that backs off", "{ id: a, uses: snap }\n{ id: b, uses: gauge }", NULL, "a=delayed",
        "b: shares a pass with `a`, which waits for its next attempt"},
       {"a filter that runs elsewhere",
-       "{ id: f, uses: paint }\n{ id: a, uses: snap }\n{ id: b, uses: pack, isolate: true }", NULL, "f=running a=running",
-       "b: needs the filter `f`, which runs in another pass"},
+       "{ id: f, uses: paint }\n{ id: a, uses: snap }\n{ id: b, uses: pack, isolate: true }", NULL,
+       "f=running a=running", "b: needs the filter `f`, which runs in another pass"},
       {"a filter that waits", "{ id: d, uses: draw }\n{ id: f, uses: stamp }\n{ id: a, uses: snap }", NULL, NULL,
        "a: waits for its filter `f` | f: waits for `d`"},
   };
@@ -463,7 +458,8 @@ static void weights_add_up_and_written_ones_count(void **unused) {
   (void)unused;
   struct world w;
   double weights[4];
-  world_open(&w, "{ id: t, uses: tell }\n{ id: f, uses: paint }\n{ id: a, uses: snap }\n{ id: b, uses: pack, weight: 29 }",
+  world_open(&w,
+             "{ id: t, uses: tell }\n{ id: f, uses: paint }\n{ id: a, uses: snap }\n{ id: b, uses: pack, weight: 29 }",
              NULL);
   plan_weights(w.p, weights);
   assert_true(weights[0] == 1 / 40.0 && weights[1] == 0 && weights[2] == 10 / 40.0 && weights[3] == 29 / 40.0);
@@ -477,8 +473,10 @@ static void text_json_and_diff_say_what_is_planned(void **unused) {
   buf_auto struct buf text = {0}, json = {0}, diff = {0}, same = {0};
   value_auto struct value *v = NULL;
   world_open(&w, VOD, "{\"on\": \"true\"}");
-  world_open(&old, "{ id: info, uses: look }\n{ id: poster, uses: snap, isolate: true }\n{ id: stream, uses: pack, timeout: 7m }",
-             NULL);
+  world_open(
+      &old,
+      "{ id: info, uses: look }\n{ id: poster, uses: snap, isolate: true }\n{ id: stream, uses: pack, timeout: 7m }",
+      NULL);
   assert_int_equal(plan_text(w.p, w.params, w.job, NULL, &text, &e), ERR_OK);
   assert_non_null(strstr(text.data, "pass over the input: one demux, one decode"));
   assert_non_null(strstr(text.data, "if params.on && stages.info.seconds > 1s  (decided when those stages are done)"));

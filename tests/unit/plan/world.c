@@ -87,8 +87,8 @@ void world_results(struct world *w, const char *id, const char *json) {
 }
 
 struct plan_state world_state(const struct world *w) {
-  return (struct plan_state){.pipeline = w->p, .steps = w->steps, .params = w->params, .job = w->job,
-                             .cancelled = w->cancelled};
+  return (struct plan_state){
+      .pipeline = w->p, .steps = w->steps, .params = w->params, .job = w->job, .cancelled = w->cancelled};
 }
 
 static void say_unit(const struct world *w, const struct plan_unit *unit, struct buf *out) {

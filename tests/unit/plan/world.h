@@ -20,8 +20,9 @@ void world_close(struct world *w);
 void world_set(struct world *w, const char *ids, enum step_state state); /* several, separated by blanks */
 void world_results(struct world *w, const char *id, const char *json);
 struct plan_state world_state(const struct world *w);
-char *world_plan(struct world *w);    /* everything but waits; owned */
-char *world_waits(struct world *w);   /* "a: reason | b: reason"; owned */
-char *world_prologue(struct world *w, const char *first); /* of the pass that starts with stage `first`: "-x: reason -y" */
+char *world_plan(struct world *w);  /* everything but waits; owned */
+char *world_waits(struct world *w); /* "a: reason | b: reason"; owned */
+char *world_prologue(struct world *w,
+                     const char *first); /* of the pass that starts with stage `first`: "-x: reason -y" */
 /* Applies skips and settled filters, says what starts, finishes it, until the end: every pass and task in order. */
 char *world_course(struct world *w);
