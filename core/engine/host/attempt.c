@@ -229,7 +229,7 @@ void attempt_free(struct attempt **attempt) {
   if (a->page) munmap(a->page, sizeof(*a->page));
   loglines_close(&a->lines);
   cgroup_free(&a->cgroup);
-  for (uint32_t i = 0; a->verdicts && i < a->unit->stage_count; i++) value_free(&a->verdicts[i].stats);
+  for (uint32_t i = 0; a->unit && i < a->unit->stage_count; i++) value_free(&a->verdicts[i].stats);
   free(a->verdicts);
   free(a->stages);
   value_free(&a->stats);
