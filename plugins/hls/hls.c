@@ -19,7 +19,7 @@ static const sm_result results[] = {
     SM_RESULT_LIST("rungs", SM_AT_OPEN, "each rendition's name and size"),
     SM_RESULT("width", SM_RESULT_TYPE_INT, SM_AT_OPEN, SM_RESULT_NULLABLE, "px", "of the largest rendition"),
     SM_RESULT("height", SM_RESULT_TYPE_INT, SM_AT_OPEN, SM_RESULT_NULLABLE, "px", "of the largest rendition"),
-    SM_RESULT_TEXT("master", SM_AT_END, "the master playlist, relative to the stage's folder"),
+    SM_RESULT_TEXT("master", SM_AT_END, "the master playlist, below the output folder: STAGE/master.m3u8"),
     SM_RESULT_DURATION("duration", SM_AT_END, "sum of the segments of one rendition"),
     SM_RESULT_INT("segments", SM_AT_END, NULL, "segments of all renditions"),
     SM_RESULT_INT("bytes", SM_AT_END, "bytes", "size of all segments"),

@@ -171,7 +171,7 @@ static void publish_results(struct session *s, const struct variant *variants) {
     if (v->count && v->segments[v->count - 1].end - v->segments[0].start > span)
       span = v->segments[v->count - 1].end - v->segments[0].start;
   }
-  sm_result_text(s->task, "master", s->settings.master);
+  sm_result_file(s->task, "master", s->settings.master);
   sm_result_duration(s->task, "duration", span * 1000000 / TICKS);
   sm_result_int(s->task, "segments", segments);
   sm_result_int(s->task, "bytes", (int64_t)bytes);

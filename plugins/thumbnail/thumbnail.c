@@ -32,13 +32,13 @@ static const sm_port inputs[] = {SM_VIDEO("video", 0, "the video"), SM_PORTS_END
 static const sm_port outputs[] = {SM_OUTPUTS("image", "image/jpeg|image/png", "the pictures"), SM_PORTS_END};
 
 static const sm_result results[] = {
-  SM_RESULT_TEXT("file", SM_AT_END, "the first picture's file name"),
+  SM_RESULT_TEXT("file", SM_AT_END, "the first picture, below the output folder: STAGE/poster.jpg"),
   SM_RESULT_INT("count", SM_AT_END, NULL, "number of pictures"),
   SM_RESULT_INT("width", SM_AT_END, "px", "of each picture"),
   SM_RESULT_INT("height", SM_AT_END, "px", "of each picture"),
   SM_RESULT_DURATION("at", SM_AT_END, "time of the first picture's frame"),
   SM_RESULT_TEXT("method", SM_AT_END, "how the times were found: time, every, percentage of ..., candidates"),
-  SM_RESULT_LIST("files", SM_AT_END, "all file names"),
+  SM_RESULT_LIST("files", SM_AT_END, "all file names, in the stage's own folder"),
   SM_RESULTS_END};
 
 /* Mean below which a picture counts as black: 16/255 leaves room for noise and a faint logo. */
@@ -189,7 +189,7 @@ static sm_status declare(struct thumbnail *t, sm_task *task) {
     if (status != SM_OK) return status;
     sm_result_item(task, "files", name);
     if (count++) continue;
-    sm_result_text(task, "file", name);
+    sm_result_file(task, "file", name);
     sm_result_duration(task, "at", w->got_us);
   }
   if (!count) return sm_fail(task, SM_FAIL, NULL, "no picture could be taken: the video has no frame that decodes");

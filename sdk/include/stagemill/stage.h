@@ -192,6 +192,14 @@ SM_INLINE_ sm_status sm_result_duration(sm_task *task, const char *key, int64_t 
 SM_INLINE_ sm_status sm_result_null(sm_task *task, const char *key) {
   return sm_result_value(task, key, SM_IS_ABSENT, 0, 0, NULL);
 }
+/* A text result that names one of the stage's artifacts the way people find it: below the job's output folder,
+ * "stream/master.m3u8" for the artifact "master.m3u8" of the stage `stream`. */
+SM_INLINE_ sm_status sm_result_file(sm_task *task, const char *key, const char *name) {
+  char path[1024];
+  const char *stage = SM_HOST_HAS_(task, info) ? task->host->info(task, "stage") : NULL;
+  snprintf(path, sizeof path, "%s%s%s", stage ? stage : "", stage ? "/" : "", name ? name : "");
+  return sm_result_text(task, key, name ? path : NULL);
+}
 /* Appends one text to a list result. */
 SM_INLINE_ sm_status sm_result_item(sm_task *task, const char *key, const char *text) {
   if (!SM_HOST_HAS_(task, result_item)) return SM_UNSUPPORTED;

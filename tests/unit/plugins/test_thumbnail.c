@@ -54,7 +54,7 @@ static void takes_the_exact_frame_of_a_time(void **state) {
     assert_string_equal(harness_output_at(h, 0)->type, "image/png");
     assert_time(png_time(h, 0), 3.2);
     assert_int_equal(harness_result_int(h, "at"), 3200000);
-    assert_string_equal(harness_result_text(h, "file"), "poster.png");
+    assert_string_equal(harness_result_text(h, "file"), "under-test/poster.png");
     assert_string_equal(harness_result_text(h, "method"), "time");
     assert_true(fabs(meta(h, 0, "at") - 3.2) < 1e-6);
     harness_destroy(&h);
