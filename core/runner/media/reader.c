@@ -26,10 +26,10 @@ struct reader {
 
 /* Formats that do nothing but name other files. They could open none here; saying so is kinder than "invalid data". */
 static bool is_list(const AVInputFormat *format) {
-  static const char *const lists[] = {"hls", "dash", "concat", "sdp", "rtsp", "imf", "lavfi", "image2"};
+  static const char *const lists[] = {"dash", "concat", "sdp", "rtsp", "imf", "lavfi", "image2"};
   for (size_t i = 0; format && i < sizeof lists / sizeof *lists; i++)
     if (!strcmp(format->name, lists[i])) return true;
-  return false;
+  return format && format->long_name && strstr(format->long_name, "Live Streaming"); /* M3U8 playlists */
 }
 
 static int open_format(struct reader *r) {
