@@ -33,6 +33,8 @@ batch_plain() {
   make interlaced.mpg -f lavfi -i testsrc2=s=720x576:r=25:d=2 -vf setsar=64/45 -c:v mpeg2video -b:v 4M -flags +ildct+ilme -top 1
   make tall.mkv -f lavfi -i testsrc2=s=160x90:r=25:d=1,setsar=1/2 -c:v ffv1
   make avi.avi -f lavfi -i testsrc2=s=160x90:r=25:d=2 -f lavfi -i sine=d=2 -c:v mpeg4 -c:a mp2
+  make full.mp4 -f lavfi -i testsrc2=s=160x90:r=25:d=1 -c:v libx264 -preset ultrafast -pix_fmt yuvj420p
+  make rgb.mkv -f lavfi -i testsrc2=s=160x90:r=25:d=1,format=gbrp -c:v ffv1
   make raw.h264 -f lavfi -i testsrc2=s=160x90:r=25:d=2 $x264 -f h264
 }
 

@@ -68,15 +68,20 @@ void converter_destroy(struct converter **address) {
 
 /* ---- pictures ---- */
 
-static bool is_full_range(const AVFrame *frame) {
-  switch (frame->format) {
-  case AV_PIX_FMT_YUVJ420P:
-  case AV_PIX_FMT_YUVJ422P:
-  case AV_PIX_FMT_YUVJ444P:
-  case AV_PIX_FMT_YUVJ440P:
-  case AV_PIX_FMT_YUVJ411P: return true;
-  default: return frame->color_range == AVCOL_RANGE_JPEG;
+/* The "J" formats are their plain namesakes in full range: the same bytes under a deprecated name. */
+static int plain_format(int format) {
+  switch (format) {
+  case AV_PIX_FMT_YUVJ420P: return AV_PIX_FMT_YUV420P;
+  case AV_PIX_FMT_YUVJ422P: return AV_PIX_FMT_YUV422P;
+  case AV_PIX_FMT_YUVJ444P: return AV_PIX_FMT_YUV444P;
+  case AV_PIX_FMT_YUVJ440P: return AV_PIX_FMT_YUV440P;
+  case AV_PIX_FMT_YUVJ411P: return AV_PIX_FMT_YUV411P;
+  default: return format;
   }
+}
+
+static bool is_full_range(const AVFrame *frame) {
+  return plain_format(frame->format) != frame->format || frame->color_range == AVCOL_RANGE_JPEG;
 }
 
 static bool is_rgb(int format) {
@@ -84,21 +89,25 @@ static bool is_rgb(int format) {
   return desc && desc->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL);
 }
 
-/* The matrix for a picture that does not say: by its height, as players guess. */
+/* The matrix for a picture that does not say: by its shorter side, as players guess. */
 static int matrix_of(const AVFrame *frame) {
   if (frame->colorspace != AVCOL_SPC_UNSPECIFIED && frame->colorspace != AVCOL_SPC_RGB) return frame->colorspace;
-  return frame->height >= 720 || is_rgb(frame->format) ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
+  return FFMIN(frame->width, frame->height) >= 720 ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
 }
 
+/* Nobody asked for another range or matrix, so YUV keeps both: what a stage was told in open() stays true. */
 static void tag_colours(AVFrame *out, const AVFrame *in) {
-  switch (out->format) {
-  case AV_PIX_FMT_YUVJ420P:
-  case AV_PIX_FMT_YUVJ422P:
-  case AV_PIX_FMT_YUVJ444P: out->color_range = AVCOL_RANGE_JPEG; break;
-  default: out->color_range = is_rgb(out->format) ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
-  }
+  bool full = is_rgb(out->format) || plain_format(out->format) != out->format ||
+              (!is_rgb(in->format) && is_full_range(in));
+  out->color_range = full ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
   if (is_rgb(out->format)) out->colorspace = AVCOL_SPC_RGB;
-  else out->colorspace = is_rgb(in->format) ? AVCOL_SPC_BT709 : in->colorspace;
+  else out->colorspace = is_rgb(in->format) ? (enum AVColorSpace)matrix_of(in) : in->colorspace;
+}
+
+/* Only the name of the format differs. */
+static bool renames(const AVFrame *in, const struct convert_target *t) {
+  return t->format >= 0 && plain_format(in->format) == t->format && (!t->width || t->width == in->width) &&
+         (!t->height || t->height == in->height);
 }
 
 static int sws_prepare(struct converter *c, const AVFrame *in, const AVFrame *out) {
@@ -129,6 +138,12 @@ static int sws_prepare(struct converter *c, const AVFrame *in, const AVFrame *ou
 }
 
 static int convert_picture(struct converter *c, AVFrame *in, AVFrame **out) {
+  if (renames(in, &c->target)) {
+    if (!(*out = av_frame_clone(in))) return AVERROR(ENOMEM);
+    (*out)->format = c->target.format;
+    (*out)->color_range = AVCOL_RANGE_JPEG;
+    return 0;
+  }
   AVFrame *made = av_frame_alloc();
   if (!made) return AVERROR(ENOMEM);
   int e = av_frame_copy_props(made, in);

@@ -113,7 +113,7 @@ static void choose(struct source *s, AVFormatContext *ic) {
 
 /* ---- describing ---- */
 
-static void describe_video(struct source *s, AVFormatContext *ic, struct source_stream *own, sm_stream *d) {
+static void describe_video(AVFormatContext *ic, struct source_stream *own, sm_stream *d) {
   const AVCodecParameters *p = own->codec;
   const AVStream *st = ic->streams[own->av_index];
   struct picture_shape shape = picture_shape(own, p->width, p->height, own->sample_aspect);
@@ -125,13 +125,16 @@ static void describe_video(struct source *s, AVFormatContext *ic, struct source_
   double average = av_q2d(own->frame_rate), base = av_q2d(st->r_frame_rate);
   bool doubled = average > 0 && base / average > 1.98 && base / average < 2.02;
   d->is_vfr = average > 0 && base > 0 && !doubled && (base / average > 1.02 || base / average < 0.98);
-  d->color_range = p->color_range;
+  bool old_name = p->format == AV_PIX_FMT_YUVJ420P || p->format == AV_PIX_FMT_YUVJ422P || p->format == AV_PIX_FMT_YUVJ444P;
+  const AVPixFmtDescriptor *format = av_pix_fmt_desc_get(p->format);
+  bool rgb = format && format->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL);
+  /* RGB is full by nature; as YUV it will be made limited, which is what everybody expects */
+  d->color_range = old_name ? AVCOL_RANGE_JPEG : rgb ? AVCOL_RANGE_UNSPECIFIED : p->color_range;
   d->color_primaries = p->color_primaries;
   d->color_transfer = p->color_trc;
   d->color_space = p->color_space;
   d->chroma_location = p->chroma_location;
   d->time_base = fine_base(own->time_base);
-  (void)s;
 }
 
 static void describe_audio(struct source_stream *own, sm_stream *d) {
@@ -159,7 +162,7 @@ static void describe(struct source *s, AVFormatContext *ic) {
     d->duration_us = own->duration_us;
     if (own->start_time != AV_NOPTS_VALUE)
       d->start_us = FFMAX(0, av_rescale_q(own->start_time - av_rescale_q(s->start, s->start_base, base), base, microseconds));
-    if (d->kind == SM_STREAM_VIDEO) describe_video(s, ic, own, d);
+    if (d->kind == SM_STREAM_VIDEO) describe_video(ic, own, d);
     else describe_audio(own, d);
     d->is_default = d->kind == SM_STREAM_VIDEO || (!has_default && st->disposition & AV_DISPOSITION_DEFAULT);
     if (d->kind == SM_STREAM_AUDIO && d->is_default) has_default = true;

@@ -136,7 +136,8 @@ static void note(struct lab_stage *s, uint32_t stream, const AVFrame *f) {
   int64_t at = av_rescale_q(f->pts, tb, us);
   if (seen->frames < LAB_SHOTS) seen->shots_us[seen->frames] = at;
   if (!seen->frames) seen->first_us = at;
-  if (!seen->frames && f->format == AV_PIX_FMT_YUV420P) lab_quarters(f->data[0], f->linesize[0], f->width, f->height, seen->quarters);
+  if (!seen->frames && s->task->lab->measures && f->format == AV_PIX_FMT_YUV420P)
+    lab_quarters(f->data[0], f->linesize[0], f->width, f->height, seen->quarters);
   if (seen->frames && at <= seen->last_us && !s->times_us) seen->disorder = true;
   if (seen->kind == SM_STREAM_VIDEO && seen->frames && !seen->changes && (f->width != seen->width || f->height != seen->height))
     seen->odd_size = true;
@@ -151,6 +152,7 @@ static void note(struct lab_stage *s, uint32_t stream, const AVFrame *f) {
   seen->channels = f->ch_layout.nb_channels;
   seen->transfer = f->color_trc;
   seen->matrix = f->colorspace;
+  seen->range = f->color_range;
   seen->samples += (uint64_t)f->nb_samples;
   seen->end_us = at + av_rescale_q(f->pkt_duration, tb, us);
   if (at >= 0 && at / 1000000 < 256) seen->seconds[at / 1000000] = 1;

@@ -12,7 +12,7 @@ struct seen { /* what a stage was given on one stream */
   uint64_t frames, floors, changes;
   int64_t first_us, last_us, end_us, last_floor_us;
   int32_t width, height, format, rate, channels; /* of the last frame */
-  int32_t transfer, matrix;
+  int32_t transfer, matrix, range;
   bool disorder;       /* a timestamp that did not rise */
   bool odd_size;       /* a frame of another size than the first, without format() */
   uint64_t samples;
@@ -23,7 +23,7 @@ struct seen { /* what a stage was given on one stream */
 };
 
 struct lab;
-struct lab_stage { /* set before lab_run */
+struct lab_stage { /* set before lab_ready */
   const char *id, *uses; /* uses: "sink", "filter" or "none" */
   bool filter, soft, done, bypass, takes_changes, late;
   int32_t video_from, audio_from; /* -2: not connected, -1: source, else a filter */
@@ -74,6 +74,7 @@ struct lab {
   _Atomic bool cancel;
   const char *path; /* source_open */
   bool drop[LAB_STAGES];
+  bool measures; /* reads pixels (off where frames cross threads under TSan: libavutil's reference counts are not instrumented) */
   int opened;
   struct value *facts;
   struct unit_artifact source;

@@ -27,6 +27,7 @@ static const char *sample(const char *name) {
 
 static void begin(const char *name) {
   lab_init(&lab);
+  lab.measures = true;
   lab.path = strdup(sample(name));
   lab.unit.input_name = strdup(name);
   stats = value_map();
@@ -268,6 +269,26 @@ static void hdr_is_mapped_for_those_who_ask_and_only_for_them(void **state) {
   }
 }
 
+/* A conversion of the pixel format must not make what open() said about colours untrue. */
+static void conversions_keep_range_and_matrix(void **state) {
+  (void)state;
+  static const char *const names[] = {"full.mp4", "rgb.mkv", "tenbit.mkv"};
+  static const int ranges[] = {AVCOL_RANGE_JPEG, AVCOL_RANGE_MPEG, AVCOL_RANGE_MPEG};
+  for (size_t i = 0; i < 3; i++) {
+    begin(names[i]);
+    struct lab_stage *sink = lab_sink(&lab, "sink", -1, -1);
+    sink->use_wants = true;
+    sink->want.want_pixel_format = AV_PIX_FMT_YUV420P;
+    assert_int_equal(run(), SM_OK);
+    assert_int_equal(lab_video(sink)->frames, 25);
+    assert_int_equal(lab_video(sink)->format, AV_PIX_FMT_YUV420P);
+    assert_int_equal(lab_video(sink)->range, ranges[i]);
+    if (sink->offered[0].color_range == AVCOL_RANGE_JPEG) assert_int_equal(lab_video(sink)->range, AVCOL_RANGE_JPEG);
+    if (i == 1) assert_int_equal(lab_video(sink)->matrix, AVCOL_SPC_SMPTE170M);
+    end();
+  }
+}
+
 static void a_change_in_mid_course_is_announced_or_scaled_away(void **state) {
   (void)state;
   begin("changes.ts");
@@ -459,6 +480,7 @@ int main(void) {
       cmocka_unit_test(streams_of_different_length_end_on_their_own),
       cmocka_unit_test(cover_art_is_no_video_and_tracks_are_all_there),
       cmocka_unit_test(hdr_is_mapped_for_those_who_ask_and_only_for_them),
+      cmocka_unit_test(conversions_keep_range_and_matrix),
       cmocka_unit_test(a_change_in_mid_course_is_announced_or_scaled_away),
       cmocka_unit_test(damaged_and_hostile_files_fail_with_a_sentence),
       cmocka_unit_test(a_few_flipped_bits_are_survived),
