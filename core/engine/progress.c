@@ -63,7 +63,7 @@ static void progress_tell(struct trial *trial, size_t index, double speed) {
 
 /* Media seconds done per second of wall time, when the pass knows how long its source is. */
 static double progress_speed(const struct trial *trial, double fraction) {
-  double duration_s = value_get_number(trial->opened, "durationUs", 0) / 1e6;
+  double duration_s = value_get_number(trial->opened, "duration", 0) / 1e6 /* microseconds */;
   int64_t now_us = clock_wall(loop_clock(trial->job->engine->loop));
   double elapsed_s = (double)(now_us - trial->record.started_us) / 1e6;
   return duration_s > 0 && elapsed_s > 0.5 ? fraction * duration_s / elapsed_s : 0;
