@@ -18,6 +18,7 @@ struct sound {
   int64_t silent_until; /* silence is still owed up to here */
   int64_t wander;     /* WANDER_MS in samples */
   bool started, ended;
+  bool silent; /* the newest samples are silence of ours: what follows is placed exactly */
 };
 
 static int open_codec(struct sound *s, const struct sound_setup *setup) {
@@ -98,6 +99,7 @@ static sm_status put(struct sound *s, uint8_t **data, int samples, struct fault 
   if (av_audio_fifo_write(s->fifo, (void **)data, samples) < samples)
     return fault_set(f, SM_RETRY, AVERROR(ENOMEM), "out of memory while buffering audio");
   s->position += samples;
+  s->silent = false;
   return SM_OK;
 }
 
@@ -107,12 +109,14 @@ static sm_status put_silence(struct sound *s, struct fault *f) {
   uint8_t *planes[AV_NUM_DATA_POINTERS];
   for (int i = 0; i < AV_NUM_DATA_POINTERS; i++) planes[i] = (uint8_t *)zeros;
   int64_t size = (int64_t)(sizeof zeros / sizeof *zeros), missing = s->silent_until - s->position;
-  return put(s, planes, (int)(missing < size ? missing : size), f);
+  sm_status status = put(s, planes, (int)(missing < size ? missing : size), f);
+  s->silent = true;
+  return status;
 }
 
 void sound_fill(struct sound *s, int64_t until_us) {
   int64_t until = av_rescale(until_us, s->codec->sample_rate, 1000000);
-  if (until - s->position <= s->wander) return;
+  if (until - s->position <= (s->silent ? 0 : s->wander)) return;
   s->started = true;
   s->silent_until = until;
 }
@@ -125,7 +129,7 @@ sm_status sound_frame(struct sound *s, const AVFrame *frame, struct fault *f) {
   int64_t at = av_rescale_q(frame->pts, s->time_base, s->codec->time_base);
   int64_t skip = 0;
   if (!s->started && at > 0 && at <= s->wander) s->position = s->encoded = at;
-  if (at < 0 || at - s->position < -s->wander) skip = s->position - at;
+  if (at < 0 || s->position - at > (s->silent ? 0 : s->wander)) skip = s->position - at;
   s->started = true;
   if (skip >= frame->nb_samples) return SM_OK;
   uint8_t *planes[AV_NUM_DATA_POINTERS] = {NULL};
