@@ -15,6 +15,7 @@
 #include "cli/command.h"
 #include "cli/screen.h"
 #include "cli/site.h"
+#include "config/literal.h"
 #include "engine/door.h"
 #include "engine/engine.h"
 
@@ -171,12 +172,25 @@ static int run_signals(struct run *run) {
   return run->signal_fd < 0 ? cli_complain(CLI_FAILED, "cannot watch signals: %s", strerror(errno)) : CLI_DONE;
 }
 
+/* STAGEMILL_ATTEMPTS_MEMORY: a size such as 4G; the whole machine's three quarters otherwise. */
+static enum err run_memory_limit(int64_t *limit_bytes, struct error *e) {
+  const char *text = getenv("STAGEMILL_ATTEMPTS_MEMORY");
+  *limit_bytes = 0;
+  if (!text || !*text) return ERR_OK;
+  value_auto struct value *size = NULL;
+  if (literal_scan(text, &size) == strlen(text))
+    *limit_bytes = size->type == VALUE_NUMBER ? (int64_t)size->number : size->type == VALUE_INT ? size->integer : 0;
+  if (*limit_bytes >= 1 << 20) return ERR_OK;
+  return error_set(e, ERR_USAGE, "STAGEMILL_ATTEMPTS_MEMORY is '%s': write a size of at least 1M, such as 4G", text);
+}
+
 static int run_own(struct run *run) {
   struct error e = {0};
   struct engine_options options = {.state_folder = run->state_folder, .loop = run->loop, .catalogue = run->site.catalogue,
                                    .crew = {.runner_path = run->site.paths.runner,
                                             .pass_module_path = run->site.paths.pass_module,
                                             .attempt_uid = -1, .attempt_gid = -1}};
+  if (run_memory_limit(&options.memory_limit_bytes, &e)) return cli_error(&e);
   if (fs_make_folders(run->output_folder, 0755, &e)) return cli_complain(CLI_USAGE, "%s", e.message);
   enum err err = engine_create(&run->engine, &options, &e);
   if (err == ERR_BUSY) {

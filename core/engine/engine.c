@@ -68,6 +68,9 @@ enum err engine_create(struct engine **engine, const struct engine_options *opti
   fresh->node = engine_node_name();
   fresh->boot_id = engine_read_line("/proc/sys/kernel/random/boot_id", "unknown");
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  fresh->memory_limit_bytes = options->memory_limit_bytes;
+  if (!fresh->memory_limit_bytes)
+    fresh->memory_limit_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 4 * 3;
   fresh->max_attempts = options->max_attempts ? options->max_attempts : (unsigned)(cores > 1 ? cores : 1);
   if (engine_open(fresh, options, e)) {
     engine_destroy(&fresh);

@@ -24,6 +24,7 @@ struct engine_options {
   struct catalogue *catalogue; /* borrowed; NULL: bookkeeping only, nothing is ever started */
   struct crew_options crew;    /* its catalogue field is filled in by the engine */
   unsigned max_attempts;       /* alive at once; 0: number of cores */
+  int64_t memory_limit_bytes;  /* of one attempt; 0: three quarters of the machine's memory */
 };
 
 /* Opens the store (ERR_BUSY: another process owns the folder) and recovers what an earlier owner left. Jobs are not

@@ -24,6 +24,7 @@ struct engine {
   char *state_folder;
   char *node, *boot_id;
   unsigned max_attempts, alive;
+  int64_t memory_limit_bytes;
   struct job *jobs; /* list */
   struct listener *listeners;
   bool interrupted, interrupt_now, dispatch_posted, closing;

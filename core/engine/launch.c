@@ -234,6 +234,7 @@ static enum err launch_unit(struct trial *trial, struct slots *slots, struct uni
   unit->fence = trial->fence;
   unit->cores = (uint32_t)(cores > 1 ? cores : 1);
   unit->stall_us = launch_stall_us(trial);
+  unit->memory_limit_bytes = job->engine->memory_limit_bytes;
   int64_t timeout_us = launch_timeout_us(trial);
   if (timeout_us) unit->deadline_boot_us = clock_boot(loop_clock(job->engine->loop)) + timeout_us;
   unit->stages = mem_array(trial->stage_count, sizeof *unit->stages);
@@ -252,7 +253,8 @@ static enum err launch_start(struct trial *trial, struct error *e) {
   enum err err = fs_make_folders(log_folder, 0700, e);
   if (!err) err = launch_unit(trial, &slots, unit, e);
   struct attempt_start start = {.unit = unit, .slots = slots.fds, .slot_count = slots.count, .log_path = log_path,
-                                .timeout_us = launch_timeout_us(trial), .stall_us = launch_stall_us(trial)};
+                                .timeout_us = launch_timeout_us(trial), .stall_us = launch_stall_us(trial),
+                                .memory_limit_bytes = trial->job->engine->memory_limit_bytes};
   if (!err) err = crew_start(trial->job->engine->crew, &start, &trial_callbacks, trial, &trial->attempt, e);
   slots_close(&slots);
   unit_free(&unit);

@@ -1,5 +1,6 @@
 """Stages that crash, hang, leak, fail now and then, or lie: the right verdict, the exact delays, nobody else harmed."""
 import json
+import subprocess
 import time
 
 import pytest
@@ -140,3 +141,19 @@ stages:
     states = {s["id"]: s["status"] for s in mill.job()["stages"]}
     assert states == {"bad": "failed", "after": "skipped", "cry": "finished", "sweep": "finished"}
     assert "bad" in stage(mill, "after")["reason"]
+
+
+def test_a_leak_ends_at_the_memory_limit(mill):
+    mill.write("p.yaml", one("leak", ", retry: { attempts: 2, backoff: 50ms }"))
+    done = mill("run", "p.yaml", "-o", "out", "--json", env={"STAGEMILL_ATTEMPTS_MEMORY": "300M"})
+    assert done.code == 1
+    assert [a["outcome"] for a in mill.job()["attempts"]] == ["memory", "memory"]
+    assert "memory" in done.of("failed")[0]["error"]
+    refused = mill("run", "p.yaml", "-o", "out", env={"STAGEMILL_ATTEMPTS_MEMORY": "plenty"})
+    assert refused.code == 2 and "4G" in refused.err
+
+
+def test_what_a_stage_leaves_running_ends_with_its_attempt(mill):
+    mill.write("p.yaml", one("fork", name="sm-left-over"))
+    assert mill("run", "p.yaml", "-o", "out").code == 0
+    assert subprocess.run(["pgrep", "-x", "sm-left-over"], capture_output=True).stdout == b""
