@@ -19,7 +19,8 @@ static json_t *text(const char *from) {
   json_t *whole = strlen(from) < sizeof clean ? json_string(from) : NULL;
   if (whole) return whole;
   size_t n = 0;
-  for (; from[n] && n < sizeof clean - 1; n++) clean[n] = isprint((unsigned char)from[n]) && !(from[n] & 0x80) ? from[n] : '?';
+  for (; from[n] && n < sizeof clean - 1; n++)
+    clean[n] = isprint((unsigned char)from[n]) && !(from[n] & 0x80) ? from[n] : '?';
   clean[n] = 0;
   return json_string(clean);
 }
@@ -95,12 +96,12 @@ static json_t *hdr_object(const struct hdr *hdr) {
   json_t *all = json_object();
   put_text(all, "format", hdr->format);
   put(all, "mastering_display", hdr->has_display ? mastering(&hdr->display) : json_null());
-  put(all, "content_light", hdr->has_light
+  put(all, "content_light",
+      hdr->has_light
         ? json_pack("{sIsI}", "max_cll", (json_int_t)hdr->light.MaxCLL, "max_fall", (json_int_t)hdr->light.MaxFALL)
         : json_null());
-  put(all, "dolby_vision", hdr->has_dolby
-        ? json_pack("{sisi}", "profile", hdr->dolby_profile, "level", hdr->dolby_level)
-        : json_null());
+  put(all, "dolby_vision",
+      hdr->has_dolby ? json_pack("{sisi}", "profile", hdr->dolby_profile, "level", hdr->dolby_level) : json_null());
   return all;
 }
 
@@ -108,7 +109,8 @@ static json_t *color(const AVCodecParameters *c) {
   json_t *all = json_object();
   put_text(all, "range", c->color_range ? av_color_range_name(c->color_range) : NULL);
   put_text(all, "space", c->color_space != AVCOL_SPC_UNSPECIFIED ? av_color_space_name(c->color_space) : NULL);
-  put_text(all, "primaries", c->color_primaries != AVCOL_PRI_UNSPECIFIED ? av_color_primaries_name(c->color_primaries) : NULL);
+  put_text(all, "primaries",
+           c->color_primaries != AVCOL_PRI_UNSPECIFIED ? av_color_primaries_name(c->color_primaries) : NULL);
   put_text(all, "transfer", c->color_trc != AVCOL_TRC_UNSPECIFIED ? av_color_transfer_name(c->color_trc) : NULL);
   put_text(all, "chroma_location", c->chroma_location ? av_chroma_location_name(c->chroma_location) : NULL);
   return all;

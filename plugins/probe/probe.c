@@ -114,8 +114,8 @@ static void video_results(sm_task *task, const struct findings *f) {
 }
 
 static void no_video_results(sm_task *task) {
-  static const char *const nulls[] = {"width", "height", "rotation", "video_codec", "pixel_format", "frame_rate",
-                                      "is_vfr", "hdr_format"};
+  static const char *const nulls[] = {"width",        "height",     "rotation", "video_codec",
+                                      "pixel_format", "frame_rate", "is_vfr",   "hdr_format"};
   static const char *const falses[] = {"is_portrait", "interlaced", "is_hdr"};
   for (size_t i = 0; i < sizeof nulls / sizeof *nulls; i++) sm_result_null(task, nulls[i]);
   for (size_t i = 0; i < sizeof falses / sizeof *falses; i++) sm_result_bool(task, falses[i], false);
@@ -145,12 +145,11 @@ static sm_status inspect(sm_task *task, struct findings *f) {
   f->video = best_stream(format, AVMEDIA_TYPE_VIDEO);
   f->audio = best_stream(format, AVMEDIA_TYPE_AUDIO);
   if (f->video < 0 && f->audio < 0 && !has_cover(format))
-    return sm_fail(task, SM_FAIL, format->iformat->name, "'%s' has neither video nor audio: check that the right file was given",
-                   f->source->name);
+    return sm_fail(task, SM_FAIL, format->iformat->name,
+                   "'%s' has neither video nor audio: check that the right file was given", f->source->name);
   boxes_scan(f->source->descriptor, f->source->size_bytes, &boxes);
   f->cut_short = boxes.is_iso && boxes.cut_short;
-  if (f->cut_short)
-    sm_log(task, SM_LOG_WARNING, "'%s' is cut short: its last frames are missing", f->source->name);
+  if (f->cut_short) sm_log(task, SM_LOG_WARNING, "'%s' is cut short: its last frames are missing", f->source->name);
   sm_progress(task, 0.3, NULL);
   timing_measure(f->source, f->video, &f->timing);
   sm_progress(task, 0.8, NULL);
@@ -174,7 +173,7 @@ static sm_status probe_run(sm_task *task) {
   return status;
 }
 
-static const sm_stage stages[] = {
-  SM_TASK_STAGE("probe", "container, streams, colour and timing of a media file", params, inputs, outputs, results, probe_run),
-  SM_STAGES_END};
+static const sm_stage stages[] = {SM_TASK_STAGE("probe", "container, streams, colour and timing of a media file",
+                                                params, inputs, outputs, results, probe_run),
+                                  SM_STAGES_END};
 SM_PLUGIN("org.stagemill.probe", "0.1.0", "MIT", stages);

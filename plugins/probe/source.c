@@ -10,7 +10,12 @@
 
 #include "boxes.h"
 
-enum { BUFFER_BYTES = 64 * 1024, OPEN_LIMIT_US = 20 * 1000 * 1000, PROBE_BYTES = 16 << 20, ANALYZE_US = 10 * 1000 * 1000 };
+enum {
+  BUFFER_BYTES = 64 * 1024,
+  OPEN_LIMIT_US = 20 * 1000 * 1000,
+  PROBE_BYTES = 16 << 20,
+  ANALYZE_US = 10 * 1000 * 1000
+};
 #define PIXELS_MAX "268435456" /* 16384 x 16384: nothing larger is decoded to learn about a stream */
 
 /* One probe runs at a time in its process; libav's log callback has no context of ours. */
@@ -96,13 +101,14 @@ static sm_status not_media(struct source *s, const char *debug) {
     return sm_fail(s->task, SM_FAIL, debug, "'%s' took more than %d s to open: it is damaged or made to waste time",
                    s->name, OPEN_LIMIT_US / 1000000);
   if (s->reached_out || is_playlist(s))
-    return sm_fail(s->task, SM_FAIL, debug,
-                   "'%s' is a playlist that refers to other files: give the media file itself", s->name);
+    return sm_fail(s->task, SM_FAIL, debug, "'%s' is a playlist that refers to other files: give the media file itself",
+                   s->name);
   boxes_scan(s->descriptor, s->size_bytes, &boxes);
   if (boxes.is_iso && !boxes.has_moov)
     return sm_fail(s->task, SM_FAIL, debug,
                    "'%s' is an MP4 or MOV without its index (moov): the file was cut short after %lld bytes; bring the "
-                   "whole file again", s->name, (long long)s->size_bytes);
+                   "whole file again",
+                   s->name, (long long)s->size_bytes);
   if (looks_like_text(s))
     return sm_fail(s->task, SM_FAIL, debug, "'%s' is text, not media: check that the right file was given", s->name);
   return sm_fail(s->task, SM_FAIL, debug,

@@ -92,12 +92,13 @@ static void duration_measure(struct source *s, AVPacket *packet, struct timing *
   int64_t end_us = 0, start_us = f->start_time != AV_NOPTS_VALUE ? f->start_time : 0;
   bool known = f->duration != AV_NOPTS_VALUE && f->duration > 0;
   timing->duration_us = known ? f->duration : -1;
-  timing->method = !known                                                    ? DURATION_UNKNOWN
+  timing->method = !known                                                     ? DURATION_UNKNOWN
                    : f->duration_estimation_method == AVFMT_DURATION_FROM_PTS ? DURATION_TIMESTAMPS
                                                                               : DURATION_HEADER;
   if (known && f->duration_estimation_method != AVFMT_DURATION_FROM_BITRATE) return;
   for (unsigned i = 0; i < f->nb_streams; i++) f->streams[i]->discard = AVDISCARD_DEFAULT;
-  if (av_seek_frame(s->format, -1, start_us, AVSEEK_FLAG_BACKWARD) < 0) avformat_seek_file(s->format, -1, INT64_MIN, 0, 0, AVSEEK_FLAG_BYTE);
+  if (av_seek_frame(s->format, -1, start_us, AVSEEK_FLAG_BACKWARD) < 0)
+    avformat_seek_file(s->format, -1, INT64_MIN, 0, 0, AVSEEK_FLAG_BYTE);
   if (scan_to_end(s, packet, start_us, &end_us) && end_us > 0) {
     timing->duration_us = end_us;
     timing->method = DURATION_SCAN;

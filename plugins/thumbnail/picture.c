@@ -81,9 +81,9 @@ double picture_brightness(const AVFrame *rgb) {
 
 /* JFIF pictures are BT.601 with full range. */
 static AVFrame *as_jpeg_input(const AVFrame *rgb) {
-  struct SwsContext *scaler = sws_getContext(rgb->width, rgb->height, AV_PIX_FMT_RGB24, rgb->width, rgb->height,
-                                             AV_PIX_FMT_YUV420P, SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP,
-                                             NULL, NULL, NULL);
+  struct SwsContext *scaler =
+    sws_getContext(rgb->width, rgb->height, AV_PIX_FMT_RGB24, rgb->width, rgb->height, AV_PIX_FMT_YUV420P,
+                   SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP, NULL, NULL, NULL);
   AVFrame *yuv = scaler ? new_frame(rgb->width, rgb->height, AV_PIX_FMT_YUV420P) : NULL;
   if (yuv) {
     const int *table = sws_getCoefficients(SWS_CS_ITU601);
@@ -148,8 +148,9 @@ sm_status picture_write(sm_task *task, const struct picture_style *style, const 
   if (!path) status = sm_fail(task, SM_FAIL, strerror(errno), "the picture has no place to be written to");
   else if (!frame || !packet) status = sm_fail(task, SM_RETRY, NULL, "no memory was left for a picture");
   else if (encode(style, frame, packet) < 0)
-    status = sm_fail(task, SM_FAIL, NULL, "a picture of %dx%d could not be encoded as %s: choose another size or format",
-                     rgb->width, rgb->height, style->png ? "PNG" : "JPEG");
+    status =
+      sm_fail(task, SM_FAIL, NULL, "a picture of %dx%d could not be encoded as %s: choose another size or format",
+              rgb->width, rgb->height, style->png ? "PNG" : "JPEG");
   else status = save(task, packet, path);
   av_packet_free(&packet);
   av_frame_free(&frame);

@@ -15,7 +15,8 @@ struct picture_style {
 
 /* Fits the asked-for size (0: not asked) around a source of w x h, its aspect kept. */
 void picture_size(struct picture_style *style, int asked_width, int asked_height, int w, int h);
-/* A new RGB24 frame of the style's size, pts kept; NULL: no memory or an impossible format. *scaler is kept for the next. */
+/* A new RGB24 frame of the style's size, pts kept; NULL: no memory or an impossible format. *scaler is kept for the
+ * next. */
 AVFrame *picture_render(const struct picture_style *style, const AVFrame *frame, struct SwsContext **scaler);
 /* Mean brightness of a rendered picture, 0-255. */
 double picture_brightness(const AVFrame *rgb);

@@ -62,7 +62,8 @@ static sm_status read_name(struct thumbnail *t, sm_task *task) {
   bool good = *name && *name != '.' && strlen(name) <= NAME_MAX_;
   for (const char *c = name; *c && good; c++) good = isalnum((unsigned char)*c) || strchr("._-", *c);
   if (!good)
-    return sm_fail(task, SM_FAIL, NULL, "name '%.60s' cannot be a file name: use letters, digits, '.', '_' and '-'", name);
+    return sm_fail(task, SM_FAIL, NULL, "name '%.60s' cannot be a file name: use letters, digits, '.', '_' and '-'",
+                   name);
   strcpy(t->name, name);
   return SM_OK;
 }
@@ -73,7 +74,8 @@ static void file_name(const struct thumbnail *t, uint32_t picture, char *out, si
   else snprintf(out, size, "%s.%s", t->name, extension);
 }
 
-static sm_status write_picture(struct thumbnail *t, sm_task *task, uint32_t picture, const AVFrame *rgb, int64_t at_us) {
+static sm_status write_picture(struct thumbnail *t, sm_task *task, uint32_t picture, const AVFrame *rgb,
+                               int64_t at_us) {
   struct wanted *w = &t->moments.pictures[picture];
   char name[NAME_MAX_ + 24];
   file_name(t, picture, name, sizeof name);
@@ -259,8 +261,8 @@ static sm_status thumbnail_open(sm_task *task, sm_stream *in, uint32_t in_count,
   return SM_OK;
 }
 
-static const sm_media_ops ops = SM_MEDIA_OPS(0, thumbnail_open, NULL, thumbnail_frame, thumbnail_nothing_before,
-                                             thumbnail_flush, thumbnail_close);
+static const sm_media_ops ops =
+  SM_MEDIA_OPS(0, thumbnail_open, NULL, thumbnail_frame, thumbnail_nothing_before, thumbnail_flush, thumbnail_close);
 
 static const sm_stage stages[] = {
   SM_MEDIA_STAGE("thumbnail", "pictures out of a video", SM_KIND_SINK, params, inputs, outputs, results, &ops, NULL),

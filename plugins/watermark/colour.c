@@ -1,5 +1,5 @@
-/* colour.c - on HDR video (`hdr: keep`) a mark's colours are moved into the video's own, its white at 203 cd/m2: the level
- * of graphics white in ITU-R BT.2408. */
+/* colour.c - on HDR video (`hdr: keep`) a mark's colours are moved into the video's own, its white at 203 cd/m2: the
+ * level of graphics white in ITU-R BT.2408. */
 #include "colour.h"
 
 #include <math.h>
@@ -50,8 +50,7 @@ static void to_hdr(const struct colour *c, double rgb[3]) {
   static const double wider[3][3] = {{0.6274, 0.3293, 0.0433}, {0.0691, 0.9195, 0.0114}, {0.0164, 0.0880, 0.8956}};
   double linear[3], wide[3];
   for (int i = 0; i < 3; i++) linear[i] = srgb_to_linear(rgb[i]);
-  for (int i = 0; i < 3; i++)
-    wide[i] = wider[i][0] * linear[0] + wider[i][1] * linear[1] + wider[i][2] * linear[2];
+  for (int i = 0; i < 3; i++) wide[i] = wider[i][0] * linear[0] + wider[i][1] * linear[1] + wider[i][2] * linear[2];
   if (c->pq) {
     for (int i = 0; i < 3; i++) rgb[i] = to_pq(wide[i] * graphics_white);
     return;

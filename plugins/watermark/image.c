@@ -40,7 +40,8 @@ static sm_status file_read(sm_task *task, const char *path, AVPacket *packet) {
   if (fd < 0 || fstat(fd, &st) != 0)
     status = sm_fail(task, SM_FAIL, path, "watermark image '%s' cannot be opened: %s", path, strerror(errno));
   else if (!S_ISREG(st.st_mode) || st.st_size == 0)
-    status = sm_fail(task, SM_FAIL, path, "watermark image '%s' is empty or no file: give a PNG, JPEG, WebP or BMP", path);
+    status =
+      sm_fail(task, SM_FAIL, path, "watermark image '%s' is empty or no file: give a PNG, JPEG, WebP or BMP", path);
   else if (st.st_size > FILE_BYTES_MAX)
     status = sm_fail(task, SM_FAIL, path, "watermark image '%s' is larger than %d MiB: make it smaller", path,
                      FILE_BYTES_MAX >> 20);
@@ -70,9 +71,9 @@ static int decode(const AVPacket *packet, AVFrame *frame) {
 }
 
 static bool to_rgba(const AVFrame *frame, struct mark_image *image) {
-  struct SwsContext *s = sws_getContext(frame->width, frame->height, (enum AVPixelFormat)frame->format, frame->width,
-                                        frame->height, AV_PIX_FMT_RGBA,
-                                        SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
+  struct SwsContext *s =
+    sws_getContext(frame->width, frame->height, (enum AVPixelFormat)frame->format, frame->width, frame->height,
+                   AV_PIX_FMT_RGBA, SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
   uint8_t *planes[4] = {NULL};
   int strides[4] = {4 * frame->width};
   image->width = frame->width;
@@ -94,8 +95,8 @@ sm_status mark_image_load(struct mark_image *image, sm_task *task, const char *p
   int rc = status == SM_OK ? decode(packet, frame) : 0;
   if (rc < 0) {
     av_strerror(rc, debug, sizeof debug);
-    status = sm_fail(task, SM_FAIL, debug, "watermark image '%s' is no whole PNG, JPEG, WebP or BMP picture: give another",
-                     path);
+    status = sm_fail(task, SM_FAIL, debug,
+                     "watermark image '%s' is no whole PNG, JPEG, WebP or BMP picture: give another", path);
   }
   if (status == SM_OK && !to_rgba(frame, image))
     status = sm_fail(task, SM_RETRY, NULL, "no memory was left for the watermark image");

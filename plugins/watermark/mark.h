@@ -14,7 +14,8 @@ enum { MARK_SIDE_MAX = 16384 };
 
 void mark_free(struct mark *mark);
 /* From 8-bit RGBA rows whose colours are not multiplied by alpha, scaled to width x height. False: no memory. */
-bool mark_scale(struct mark *mark, const uint8_t *rgba, int stride, int from_width, int from_height, int width, int height);
+bool mark_scale(struct mark *mark, const uint8_t *rgba, int stride, int from_width, int from_height, int width,
+                int height);
 
 /* An image file (PNG, JPEG, WebP, BMP), read and decoded whole. The pixels are the caller's to av_free(). */
 struct mark_image {

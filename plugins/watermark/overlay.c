@@ -15,15 +15,16 @@ static bool component_can(const AVPixFmtDescriptor *d, int i) {
 
 bool overlay_can(int pixel_format) {
   const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)pixel_format);
-  const uint64_t foreign = AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_HWACCEL |
-                           AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_BAYER | AV_PIX_FMT_FLAG_FLOAT;
+  const uint64_t foreign = AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM |
+                           AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_ALPHA |
+                           AV_PIX_FMT_FLAG_BAYER | AV_PIX_FMT_FLAG_FLOAT;
   if (!d || d->nb_components != 3 || (d->flags & foreign) || !(d->flags & AV_PIX_FMT_FLAG_PLANAR)) return false;
   return component_can(d, 0) && component_can(d, 1) && component_can(d, 2);
 }
 
 bool overlay_fits(const struct overlay *o, const AVFrame *f) {
-  return o->format == f->format && o->width == f->width && o->height == f->height &&
-         o->space == f->colorspace && o->range == f->color_range && o->transfer == f->color_trc;
+  return o->format == f->format && o->width == f->width && o->height == f->height && o->space == f->colorspace &&
+         o->range == f->color_range && o->transfer == f->color_trc;
 }
 
 void overlay_free(struct overlay *o) {
@@ -58,7 +59,7 @@ static bool plane_alloc(struct overlay_plane *p, bool wide) {
   return p->keep8 && p->add8;
 }
 
-struct values { /* the mark in the frame's colours, multiplied by alpha */
+struct values {   /* the mark in the frame's colours, multiplied by alpha */
   float *samples; /* luma, blue, red, alpha */
   const struct mark *mark;
   const struct rectangle *at;
@@ -82,7 +83,8 @@ static bool values_make(struct values *v, const AVFrame *frame, double opacity) 
 }
 
 /* Mean over the frame pixels that the plane's sample (x, y) stands for; those beside the mark count as transparent. */
-static void mean_at(const struct values *v, const AVFrame *frame, int which, int x, int y, int sx, int sy, double out[2]) {
+static void mean_at(const struct values *v, const AVFrame *frame, int which, int x, int y, int sx, int sy,
+                    double out[2]) {
   double value = 0, alpha = 0;
   int count = 0;
   for (int j = y << sy; j < (y + 1) << sy && j < frame->height; j++)
@@ -120,8 +122,8 @@ bool overlay_make(struct overlay *o, const AVFrame *frame, const struct mark *ma
   bool good = values_make(&values, frame, opacity);
   double top = (double)((1 << d->comp[0].depth) - 1);
   overlay_free(o);
-  *o = (struct overlay){frame->width, frame->height, frame->format, frame->colorspace, frame->color_range,
-                        frame->color_trc, {{0}}};
+  *o = (struct overlay){frame->width,       frame->height,    frame->format, frame->colorspace,
+                        frame->color_range, frame->color_trc, {{0}}};
   for (int i = 0; i < 3 && good; i++) {
     int sx = i ? d->log2_chroma_w : 0, sy = i ? d->log2_chroma_h : 0;
     plane_extent(&o->planes[i], at, frame, sx, sy);

@@ -6,8 +6,8 @@
 #include "mark.h"
 #include "place.h"
 
-/* sample = (sample * keep + add) / one, rounded. 8-bit video counts in 256ths and 16-bit words, which every processor does
- * eight at a time; deeper video in 65536ths and 32-bit words. */
+/* sample = (sample * keep + add) / one, rounded. 8-bit video counts in 256ths and 16-bit words, which every processor
+ * does eight at a time; deeper video in 65536ths and 32-bit words. */
 struct overlay_plane {
   int x, y, width, height; /* in samples of the plane, inside the frame */
   uint16_t *keep8, *add8;

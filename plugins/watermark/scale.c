@@ -69,7 +69,8 @@ void mark_free(struct mark *mark) {
   *mark = (struct mark){0};
 }
 
-bool mark_scale(struct mark *mark, const uint8_t *rgba, int stride, int from_width, int from_height, int width, int height) {
+bool mark_scale(struct mark *mark, const uint8_t *rgba, int stride, int from_width, int from_height, int width,
+                int height) {
   size_t row_floats = 4 * (size_t)width;
   struct taps *across = taps_make(from_width, width), *down = taps_make(from_height, height);
   float *narrow = malloc((size_t)from_height * row_floats * sizeof *narrow);

@@ -1,7 +1,7 @@
 /* text.c - renders a text once, by libavfilter's drawtext over a transparent canvas.
  *
- * The text never passes through a filter-graph string: it is set as an option value, and drawtext's own expansion is off,
- * so that nothing in it can be taken for an option or an expression. The font is a file that was seen to load. */
+ * The text never passes through a filter-graph string: it is set as an option value, and drawtext's own expansion is
+ * off, so that nothing in it can be taken for an option or an expression. The font is a file that was seen to load. */
 #define _GNU_SOURCE /* dladdr */
 #include "mark.h"
 
@@ -65,8 +65,8 @@ static AVFilterContext *add(AVFilterGraph *graph, const char *kind, AVDictionary
   return context;
 }
 
-static AVFilterContext *graph_build(AVFilterGraph *graph, const struct canvas *canvas, const char *text, const char *font,
-                                    int size, const char *color) {
+static AVFilterContext *graph_build(AVFilterGraph *graph, const struct canvas *canvas, const char *text,
+                                    const char *font, int size, const char *color) {
   AVDictionary *base = NULL, *format = NULL, *draw = NULL, *last = NULL;
   char extent[32], border[16];
   snprintf(extent, sizeof extent, "%dx%d", canvas->width, canvas->height);
@@ -125,9 +125,11 @@ static void copy_ink(const AVFrame *frame, const struct bounds *b, struct mark_i
 static sm_status cut_out(const AVFrame *frame, sm_task *task, struct mark_image *image) {
   struct bounds b = ink(frame);
   if (b.right <= b.left)
-    return sm_fail(task, SM_FAIL, NULL, "the watermark text draws nothing: it has only blanks, or the font lacks its letters");
+    return sm_fail(task, SM_FAIL, NULL,
+                   "the watermark text draws nothing: it has only blanks, or the font lacks its letters");
   if (b.right == frame->width || b.bottom == frame->height)
-    return sm_fail(task, SM_FAIL, NULL, "the watermark text is too long for its size: shorten it or break it into lines");
+    return sm_fail(task, SM_FAIL, NULL,
+                   "the watermark text is too long for its size: shorten it or break it into lines");
   image->width = b.right - b.left;
   image->height = b.bottom - b.top;
   image->rgba = av_malloc(4 * (size_t)image->width * (size_t)image->height);
@@ -158,10 +160,11 @@ static sm_status check_font(sm_task *task, const char *text, const char *font) {
     lacking += letter > 0x20 && FT_Get_Char_Index(face, letter) == 0;
   }
   FT_Done_FreeType(library); /* with its faces */
-  if (!good) return sm_fail(task, SM_FAIL, font, "'%s' is no font that can be read: give a TrueType or OpenType file", font);
+  if (!good)
+    return sm_fail(task, SM_FAIL, font, "'%s' is no font that can be read: give a TrueType or OpenType file", font);
   if (lacking)
-    sm_log(task, SM_LOG_WARNING, "%d letters of the watermark text are not in the font %s and come out as boxes: give `font`",
-           lacking, font);
+    sm_log(task, SM_LOG_WARNING,
+           "%d letters of the watermark text are not in the font %s and come out as boxes: give `font`", lacking, font);
   return SM_OK;
 }
 
@@ -182,13 +185,15 @@ sm_status mark_text_render(struct mark_image *image, sm_task *task, const char *
   sm_status status = check_text(task, text, font);
   if (status != SM_OK) return status;
   if (!canvas_size(text, size, &canvas))
-    return sm_fail(task, SM_FAIL, NULL, "the watermark text is too large: at most %d lines, or choose a smaller size", LINES_MAX);
+    return sm_fail(task, SM_FAIL, NULL, "the watermark text is too large: at most %d lines, or choose a smaller size",
+                   LINES_MAX);
   AVFilterGraph *graph = avfilter_graph_alloc();
   AVFrame *frame = av_frame_alloc();
   if (graph) graph->nb_threads = 1;
   AVFilterContext *sink = graph && frame ? graph_build(graph, &canvas, text, font, size, color) : NULL;
   if (!sink || av_buffersink_get_frame(sink, frame) < 0)
-    status = sm_fail(task, SM_FAIL, font, "the watermark text cannot be drawn with the font '%s' in colour '%s'", font, color);
+    status =
+      sm_fail(task, SM_FAIL, font, "the watermark text cannot be drawn with the font '%s' in colour '%s'", font, color);
   else status = cut_out(frame, task, image);
   av_frame_free(&frame);
   avfilter_graph_free(&graph);

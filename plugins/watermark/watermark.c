@@ -1,7 +1,8 @@
 /* watermark.c - media filter `watermark`: an image or a text over the video.
  *
- * No SM_MEDIA_BYPASS: a video that goes out without its mark because something failed is worse than one that does not go
- * out. Operators who think otherwise write `continue-on-error` at what consumes the frames, or leave the stage out. */
+ * No SM_MEDIA_BYPASS: a video that goes out without its mark because something failed is worse than one that does not
+ * go out. Operators who think otherwise write `continue-on-error` at what consumes the frames, or leave the stage out.
+ */
 #include <stagemill/media.h>
 
 #include <stdlib.h>
@@ -29,26 +30,28 @@ static const sm_param params[] = {
            "top edge in px or % of the height, instead of the position's"),
   SM_PARAM("margin", SM_TAKES_INT | SM_TAKES_PERCENT, 0, "2%", NULL, 0, 8192, "px", NULL,
            "distance from the edges in px or % of the shorter side"),
-  SM_PARAM("size", SM_TAKES_INT | SM_TAKES_PERCENT, 0, NULL, NULL, 1, 16384, "px", NULL,
-           "image: width in px or % of the video's (default: its own); text: height of type in px or % of the shorter side "
-           "(default: 5%)"),
+  SM_PARAM(
+    "size", SM_TAKES_INT | SM_TAKES_PERCENT, 0, NULL, NULL, 1, 16384, "px", NULL,
+    "image: width in px or % of the video's (default: its own); text: height of type in px or % of the shorter side "
+    "(default: 5%)"),
   SM_PARAM("opacity", SM_TAKES_NUMBER | SM_TAKES_INT | SM_TAKES_PERCENT, 0, "1", NULL, 0, 100, NULL, NULL,
            "0 to 1, or a percentage"),
   SM_DURATION("from", NULL, 0, 1e6, "show it from this time on"),
   SM_DURATION("to", NULL, 0, 1e6, "show it until this time"),
   SM_TEXT("color", "white", "colour of a text: a name or #RRGGBB"),
   SM_FILE("font", 0, "font file for a text (default: DejaVu Sans, which ships)"),
-  SM_CHOICE("hdr", "sdr", "sdr|keep", "HDR video: sdr maps it to standard range first, so that the mark looks as drawn; keep "
+  SM_CHOICE("hdr", "sdr", "sdr|keep",
+            "HDR video: sdr maps it to standard range first, so that the mark looks as drawn; keep "
             "lays the mark over the HDR picture, its white at 203 cd/m2"),
   SM_PARAMS_END};
 
 static const sm_port inputs[] = {SM_VIDEO("video", 0, "the video"), SM_PORTS_END};
 static const sm_port outputs[] = {SM_VIDEO("video", 0, "the video with the mark on it"), SM_PORTS_END};
 
-static const sm_result results[] = {
-  SM_RESULT_INT("x", SM_AT_OPEN, "px", "left edge of the mark"), SM_RESULT_INT("y", SM_AT_OPEN, "px", "top edge"),
-  SM_RESULT_INT("width", SM_AT_OPEN, "px", "of the mark"),       SM_RESULT_INT("height", SM_AT_OPEN, "px", "of the mark"),
-  SM_RESULTS_END};
+static const sm_result results[] = {SM_RESULT_INT("x", SM_AT_OPEN, "px", "left edge of the mark"),
+                                    SM_RESULT_INT("y", SM_AT_OPEN, "px", "top edge"),
+                                    SM_RESULT_INT("width", SM_AT_OPEN, "px", "of the mark"),
+                                    SM_RESULT_INT("height", SM_AT_OPEN, "px", "of the mark"), SM_RESULTS_END};
 
 enum { STREAMS_MAX = 8 };
 
@@ -87,11 +90,13 @@ static sm_status check_params(struct watermark *w, sm_task *task) {
   sm_value size = sm_param_value(task, "size");
   uint8_t rgba[4];
   if (image && text) return sm_fail(task, SM_FAIL, NULL, "`image` and `text` contradict each other: write one of them");
-  if (!image && !text) return sm_fail(task, SM_FAIL, NULL, "there is nothing to lay over the video: give `image` or `text`");
+  if (!image && !text)
+    return sm_fail(task, SM_FAIL, NULL, "there is nothing to lay over the video: give `image` or `text`");
   if (size.kind == SM_IS_PERCENT && size.number > 100)
     return sm_fail(task, SM_FAIL, NULL, "size %g%% is larger than the video: write at most 100%%", size.number);
   if (text && av_parse_color(rgba, sm_param_text(task, "color"), -1, NULL) < 0)
-    return sm_fail(task, SM_FAIL, NULL, "color '%.60s' is no colour: write a name like white or #RRGGBB", sm_param_text(task, "color"));
+    return sm_fail(task, SM_FAIL, NULL, "color '%.60s' is no colour: write a name like white or #RRGGBB",
+                   sm_param_text(task, "color"));
   sm_status status = read_opacity(w, task);
   return status == SM_OK ? read_times(w, task) : status;
 }
@@ -107,9 +112,9 @@ static bool is_hdr(const sm_stream *video) {
   return video->color_transfer == AVCOL_TRC_SMPTE2084 || video->color_transfer == AVCOL_TRC_ARIB_STD_B67;
 }
 
-/* Frames that can be drawn on stay as they are, high depth included; others become 4:2:0 of their depth. HDR becomes SDR
- * unless it is to be kept: whatever takes the frames next most likely wants SDR, would then map the mark's white to grey
- * together with the picture, and a mapping here is shared with every other stage that reads the source as SDR. */
+/* Frames that can be drawn on stay as they are, high depth included; others become 4:2:0 of their depth. HDR becomes
+ * SDR unless it is to be kept: whatever takes the frames next most likely wants SDR, would then map the mark's white to
+ * grey together with the picture, and a mapping here is shared with every other stage that reads the source as SDR. */
 static void choose_format(sm_task *task, sm_stream *video) {
   const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)video->pixel_format);
   bool deep = d && d->comp[0].depth > 8;
@@ -127,7 +132,8 @@ static sm_status track_open(struct track *t, sm_task *task, sm_stream *video) {
   overlay_free(&t->overlay); /* made for no frame yet */
   sm_status status = load(task, video, &image);
   if (status == SM_OK)
-    status = place_mark(task, video->width, video->height, image.width, image.height, sm_param_given(task, "text"), &t->at);
+    status =
+      place_mark(task, video->width, video->height, image.width, image.height, sm_param_given(task, "text"), &t->at);
   if (status == SM_OK &&
       !mark_scale(&t->mark, image.rgba, 4 * image.width, image.width, image.height, t->at.width, t->at.height))
     status = sm_fail(task, SM_RETRY, NULL, "no memory was left for the watermark");
@@ -216,7 +222,8 @@ static AVFrame *pooled_copy(struct track *t, const AVFrame *from) {
 }
 
 static bool draw(struct watermark *w, struct track *t, AVFrame *frame) {
-  if (!overlay_fits(&t->overlay, frame) && !overlay_make(&t->overlay, frame, &t->mark, &t->at, w->opacity)) return false;
+  if (!overlay_fits(&t->overlay, frame) && !overlay_make(&t->overlay, frame, &t->mark, &t->at, w->opacity))
+    return false;
   overlay_draw(&t->overlay, frame);
   return true;
 }
@@ -228,8 +235,9 @@ static sm_status watermark_frame(sm_task *task, void *self, uint32_t stream, AVF
   int64_t at_us = av_rescale_q(frame->pts, t->time_base, AV_TIME_BASE_Q);
   if (at_us < w->from_us || at_us >= w->to_us || w->opacity == 0) return sm_emit(task, stream, frame);
   if (!overlay_can(frame->format))
-    return sm_fail(task, SM_FAIL, av_get_pix_fmt_name((enum AVPixelFormat)frame->format),
-                   "the watermark was given frames of a kind it did not ask for: report this with the source's probe.json");
+    return sm_fail(
+      task, SM_FAIL, av_get_pix_fmt_name((enum AVPixelFormat)frame->format),
+      "the watermark was given frames of a kind it did not ask for: report this with the source's probe.json");
   AVFrame *copy = av_frame_is_writable(frame) ? NULL : pooled_copy(t, frame);
   sm_status status = SM_OK;
   if ((!copy && !av_frame_is_writable(frame)) || !draw(w, t, copy ? copy : frame))
@@ -255,10 +263,10 @@ static sm_status watermark_close(sm_task *task, void *self, sm_status why) {
   return SM_OK;
 }
 
-static const sm_media_ops ops = SM_MEDIA_OPS(0, watermark_open, NULL, watermark_frame, watermark_nothing_before,
-                                             watermark_flush, watermark_close);
+static const sm_media_ops ops =
+  SM_MEDIA_OPS(0, watermark_open, NULL, watermark_frame, watermark_nothing_before, watermark_flush, watermark_close);
 
-static const sm_stage stages[] = {
-  SM_MEDIA_STAGE("watermark", "an image or a text over the video", SM_KIND_FILTER, params, inputs, outputs, results, &ops, NULL),
-  SM_STAGES_END};
+static const sm_stage stages[] = {SM_MEDIA_STAGE("watermark", "an image or a text over the video", SM_KIND_FILTER,
+                                                 params, inputs, outputs, results, &ops, NULL),
+                                  SM_STAGES_END};
 SM_PLUGIN("org.stagemill.watermark", "0.1.0", "MIT", stages);

@@ -18,7 +18,8 @@ static sm_status work(sm_task *task, int from, FILE *to, int64_t *bytes) {
   char block[65536];
   ssize_t n;
   while ((n = read(from, block, sizeof block)) > 0) {
-    if (fwrite(block, 1, (size_t)n, to) != (size_t)n) return sm_fail(task, SM_RETRY, strerror(errno), "the result cannot be written");
+    if (fwrite(block, 1, (size_t)n, to) != (size_t)n)
+      return sm_fail(task, SM_RETRY, strerror(errno), "the result cannot be written");
     *bytes += n;
     sm_progress(task, 0, "working");
     if (sm_cancelled(task)) return SM_CANCELLED;
@@ -29,11 +30,15 @@ static sm_status work(sm_task *task, int from, FILE *to, int64_t *bytes) {
 static sm_status my_stage_run(sm_task *task) {
   const char *name = sm_param_text(task, "name"), *path = sm_output_path(task, "result", name);
   int64_t bytes = 0;
-  if (!path) return sm_fail(task, SM_FAIL, NULL, "name '%s' cannot be a file name: leave out slashes and dots at the front", name);
+  if (!path)
+    return sm_fail(task, SM_FAIL, NULL, "name '%s' cannot be a file name: leave out slashes and dots at the front",
+                   name);
   int from = sm_input_open(task, "file", 0);
   FILE *to = from >= 0 ? fopen(path, "wb") : NULL;
-  sm_status status = to ? work(task, from, to, &bytes) : sm_fail(task, SM_FAIL, strerror(errno), "the input cannot be opened");
-  if (to && fclose(to) != 0 && status == SM_OK) status = sm_fail(task, SM_RETRY, strerror(errno), "the result cannot be written");
+  sm_status status =
+    to ? work(task, from, to, &bytes) : sm_fail(task, SM_FAIL, strerror(errno), "the input cannot be opened");
+  if (to && fclose(to) != 0 && status == SM_OK)
+    status = sm_fail(task, SM_RETRY, strerror(errno), "the result cannot be written");
   if (from >= 0) close(from);
   if (status != SM_OK) return status;
   sm_result_int(task, "bytes", bytes);

@@ -42,7 +42,10 @@ static sm_status host_input(sm_task *task, const char *port, uint32_t index, sm_
   struct stat st;
   if (!a) return SM_FAIL;
   const char *slash = strrchr(a->path, '/');
-  sm_input full = {.size = sizeof full, .is_source = 1, .name = slash ? slash + 1 : a->path, .media_type = a->type,
+  sm_input full = {.size = sizeof full,
+                   .is_source = 1,
+                   .name = slash ? slash + 1 : a->path,
+                   .media_type = a->type,
                    .size_bytes = stat(a->path, &st) == 0 ? st.st_size : -1};
   memcpy(input, &full, size < sizeof full ? size : sizeof full);
   return SM_OK;
@@ -86,7 +89,8 @@ static sm_status host_output(sm_task *task, const char *port, const char *name, 
   struct harness *h = of(task);
   char path[512];
   struct stat st;
-  if (!has_port(h->stage.outputs, port)) fail_msg("the stage declared '%s' at port '%s', which it does not have", name, port);
+  if (!has_port(h->stage.outputs, port))
+    fail_msg("the stage declared '%s' at port '%s', which it does not have", name, port);
   if (bad_name(name)) fail_msg("the stage declared the bad name '%s'", name ? name : "(null)");
   snprintf(path, sizeof path, "%s/%s", h->folder, name);
   if (stat(path, &st) != 0) fail_msg("the stage declared '%s', which is not there", name);
@@ -185,11 +189,14 @@ static sm_status host_checkpoint(sm_task *task, const char *key, const char *val
       h->checkpoints[i].value.text = strdup(value);
       return SM_OK;
     }
-  h->checkpoints[h->checkpoint_count++] = (struct harness_row){.path = strdup(key), .value = {.kind = SM_IS_TEXT, .text = strdup(value)}};
+  h->checkpoints[h->checkpoint_count++] =
+    (struct harness_row){.path = strdup(key), .value = {.kind = SM_IS_TEXT, .text = strdup(value)}};
   return SM_OK;
 }
 
-static const char *host_scratch(sm_task *task) { return host_output_path(task, "", "scratch/x") ? of(task)->folder : NULL; }
+static const char *host_scratch(sm_task *task) {
+  return host_output_path(task, "", "scratch/x") ? of(task)->folder : NULL;
+}
 
 static const char *host_info(sm_task *task, const char *key) {
   (void)task;
@@ -212,10 +219,10 @@ static const void *host_extension(sm_task *task, const char *name) {
 }
 
 static const sm_host services = {
-  sizeof(sm_host),  SM_ABI_MAJOR,     SM_ABI_MINOR, host_param,  host_input,       host_input_count, host_input_open,
-  host_input_path,  host_output_path, host_output,  host_result, host_result_item, host_progress,    host_log,
-  host_cancelled,   host_fail,        host_checkpoint, host_checkpoint_get, host_scratch, host_info,  host_number,
-  host_plan_note,   host_extension};
+  sizeof(sm_host), SM_ABI_MAJOR,    SM_ABI_MINOR,     host_param,     host_input,      host_input_count,
+  host_input_open, host_input_path, host_output_path, host_output,    host_result,     host_result_item,
+  host_progress,   host_log,        host_cancelled,   host_fail,      host_checkpoint, host_checkpoint_get,
+  host_scratch,    host_info,       host_number,      host_plan_note, host_extension};
 
 static void find_stage(struct harness *h, const char *name) {
   const char *at = (const char *)h->plugin->stages;
@@ -274,7 +281,9 @@ void harness_input(struct harness *h, const char *port, const char *path, const 
     (struct harness_artifact){strdup(port), strdup(path), media_type ? strdup(media_type) : NULL};
 }
 
-void harness_checkpoint(struct harness *h, const char *key, const char *value) { host_checkpoint(&h->task, key, value); }
+void harness_checkpoint(struct harness *h, const char *key, const char *value) {
+  host_checkpoint(&h->task, key, value);
+}
 void harness_shrink_host(struct harness *h, uint32_t bytes) { h->host.size = bytes; }
 void harness_cancel_after(struct harness *h, int polls) { h->cancel_after = polls; }
 sm_status harness_run(struct harness *h) { return h->stage.run(&h->task); }

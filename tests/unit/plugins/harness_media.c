@@ -34,7 +34,11 @@ static sm_status host_emit_nothing_before(sm_task *task, uint32_t stream, int64_
 static sm_status host_source(sm_task *task, sm_source *source, uint32_t size) {
   struct harness *h = of(task);
   bool unknown = h->unknown_duration || h->duration_us <= 0;
-  sm_source full = {.size = sizeof full, .container = "test", .name = "clip", .seekable = 1, .cores = 1,
+  sm_source full = {.size = sizeof full,
+                    .container = "test",
+                    .name = "clip",
+                    .seekable = 1,
+                    .cores = 1,
                     .duration_method = unknown ? SM_DURATION_UNKNOWN : SM_DURATION_HEADER,
                     .duration_us = unknown ? 0 : h->duration_us};
   memcpy(source, &full, size < sizeof full ? size : sizeof full);
@@ -55,8 +59,8 @@ static sm_status host_only_at(sm_task *task, uint32_t stream, const int64_t *tim
 }
 
 void harness_media_prepare(struct harness *h) {
-  h->media_host = (sm_media_host){sizeof h->media_host, 0, host_emit, host_emit_nothing_before, host_source,
-                                  host_only_at};
+  h->media_host =
+    (sm_media_host){sizeof h->media_host, 0, host_emit, host_emit_nothing_before, host_source, host_only_at};
   h->task.media_host = &h->media_host;
 }
 
@@ -134,11 +138,20 @@ static void player_open(struct player *p) {
   p->codec->thread_count = 1;
   assert_int_equal(avcodec_open2(p->codec, codec, NULL), 0);
   p->first_pts = AV_NOPTS_VALUE;
-  p->in = (sm_stream){.size = sizeof p->in, .kind = SM_STREAM_VIDEO, .port = port_of(p->h), .is_default = 1,
-                      .codec = codec->name, .time_base = st->time_base, .duration_us = p->h->duration_us,
-                      .width = p->codec->width, .height = p->codec->height, .frame_rate = st->avg_frame_rate,
-                      .pixel_format = p->codec->pix_fmt, .color_range = p->codec->color_range,
-                      .color_primaries = (int32_t)p->codec->color_primaries, .color_transfer = (int32_t)p->codec->color_trc,
+  p->in = (sm_stream){.size = sizeof p->in,
+                      .kind = SM_STREAM_VIDEO,
+                      .port = port_of(p->h),
+                      .is_default = 1,
+                      .codec = codec->name,
+                      .time_base = st->time_base,
+                      .duration_us = p->h->duration_us,
+                      .width = p->codec->width,
+                      .height = p->codec->height,
+                      .frame_rate = st->avg_frame_rate,
+                      .pixel_format = p->codec->pix_fmt,
+                      .color_range = p->codec->color_range,
+                      .color_primaries = (int32_t)p->codec->color_primaries,
+                      .color_transfer = (int32_t)p->codec->color_trc,
                       .color_space = (int32_t)p->codec->colorspace};
 }
 

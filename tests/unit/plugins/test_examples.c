@@ -18,8 +18,11 @@ static void read_text(const char *path, char *to, size_t size) {
 }
 
 static void digest_is_the_digest(void **state) {
-  static const struct { const char *algorithm, *hex; } cases[] = { /* of "hello, this is not a film\n" */
-    {NULL, DIGEST_SHA256}, {"md5", DIGEST_MD5}};
+  static const struct {
+    const char *algorithm, *hex;
+  } cases[] = {/* of "hello, this is not a film\n" */
+               {NULL, DIGEST_SHA256},
+               {"md5", DIGEST_MD5}};
   char text[128];
   (void)state;
   for (size_t i = 0; i < 2; i++) {
@@ -58,7 +61,8 @@ static void services_that_a_host_lacks_answer_and_do_not_crash(void **state) {
     sm_input input;
     harness_shrink_host(h, bytes);
     bool all = bytes == sizeof(sm_host);
-    assert_int_equal(sm_plan_note(task, "output", "x", 0), bytes >= offsetof(sm_host, extension) ? SM_OK : SM_UNSUPPORTED);
+    assert_int_equal(sm_plan_note(task, "output", "x", 0),
+                     bytes >= offsetof(sm_host, extension) ? SM_OK : SM_UNSUPPORTED);
     assert_int_equal(sm_attempt(task), 1);
     if (!all && bytes < offsetof(sm_host, input)) {
       assert_int_equal(sm_input_info(task, "file", 0, &input), SM_UNSUPPORTED);
@@ -91,7 +95,10 @@ static void media_services_that_a_host_lacks_answer_and_do_not_crash(void **stat
 }
 
 static void grayscale_takes_the_colour_out(void **state) {
-  static const struct { const char *amount; int keep; } cases[] = {{NULL, 0}, {"50%", 1}};
+  static const struct {
+    const char *amount;
+    int keep;
+  } cases[] = {{NULL, 0}, {"50%", 1}};
   (void)state;
   for (size_t i = 0; i < 2; i++) {
     struct harness *h = harness_create(EXAMPLES "/grayscale.so", "grayscale");

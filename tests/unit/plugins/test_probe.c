@@ -105,9 +105,9 @@ static void same_stream(const char *file, json_t *ours, json_t *theirs) {
 }
 
 static void agrees_with_ffprobe_on_every_clip(void **state) {
-  static const char *const files[] = {"clip.mp4", "rotated.mp4", "vfr.mp4", "even.mkv", "hdr10.mp4", "hlg.mkv",
-                                      "interlaced.mpg", "odd.mkv", "one.mp4", "audio.mp3", "surround.m4a", "cover.mp3",
-                                      "wrap.ts", "web.webm", "faststart.mp4", "blue.jpg"};
+  static const char *const files[] = {
+    "clip.mp4", "rotated.mp4", "vfr.mp4",      "even.mkv",  "hdr10.mp4", "hlg.mkv",  "interlaced.mpg", "odd.mkv",
+    "one.mp4",  "audio.mp3",   "surround.m4a", "cover.mp3", "wrap.ts",   "web.webm", "faststart.mp4",  "blue.jpg"};
   (void)state;
   for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
     struct harness *h = probed(files[f], SM_OK);
@@ -150,8 +150,11 @@ static void shows_anamorphic_pictures_with_square_pixels(void **state) {
 }
 
 static void tells_even_from_uneven_frames(void **state) {
-  static const struct { const char *file; int64_t vfr; } cases[] = {
-    {"clip.mp4", 0}, {"vfr.mp4", 1}, {"even.mkv", 0}, {"web.webm", 0}, {"interlaced.mpg", 0}, {"wrap.ts", 0}};
+  static const struct {
+    const char *file;
+    int64_t vfr;
+  } cases[] = {{"clip.mp4", 0}, {"vfr.mp4", 1},        {"even.mkv", 0},
+               {"web.webm", 0}, {"interlaced.mpg", 0}, {"wrap.ts", 0}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct harness *h = probed(cases[i].file, SM_OK);
@@ -189,10 +192,10 @@ static void reads_hdr_metadata(void **state) {
 static void sets_every_result_of_its_table(void **state) {
   static const char *const files[] = {"clip.mp4", "audio.mp3", "one.mp4"};
   static const char *const keys[] = {
-    "duration", "duration_method", "start", "bitrate", "size_bytes", "container", "streams", "truncated", "has_video",
-    "has_audio", "has_cover", "width", "height", "rotation", "is_portrait", "video_codec", "pixel_format",
-    "frame_rate", "is_vfr", "interlaced", "is_hdr", "hdr_format", "audio_codec", "audio_channels", "sample_rate",
-    "language"};
+    "duration",    "duration_method", "start",          "bitrate",     "size_bytes", "container",  "streams",
+    "truncated",   "has_video",       "has_audio",      "has_cover",   "width",      "height",     "rotation",
+    "is_portrait", "video_codec",     "pixel_format",   "frame_rate",  "is_vfr",     "interlaced", "is_hdr",
+    "hdr_format",  "audio_codec",     "audio_channels", "sample_rate", "language"};
   (void)state;
   for (size_t f = 0; f < 3; f++) {
     struct harness *h = probed(files[f], SM_OK);
@@ -231,11 +234,15 @@ static void a_clip_cut_after_its_index_is_called_truncated(void **state) {
 }
 
 static void says_what_is_wrong_with_a_file_that_is_no_media(void **state) {
-  static const struct { const char *file, *words; } cases[] = {
-    {"empty.mp4", "is empty (0 bytes)"},  {"text.mp4", "is text, not media"},
-    {"no_moov.mp4", "without its index (moov)"}, {"noise.bin", "no media file that can be read"}, {"zeros.bin", "no media file that can be read"},
-    {"reach.m3u8", "is a playlist that refers to other files"},
-    {"reach.concat", "is a playlist that refers to other files"}};
+  static const struct {
+    const char *file, *words;
+  } cases[] = {{"empty.mp4", "is empty (0 bytes)"},
+               {"text.mp4", "is text, not media"},
+               {"no_moov.mp4", "without its index (moov)"},
+               {"noise.bin", "no media file that can be read"},
+               {"zeros.bin", "no media file that can be read"},
+               {"reach.m3u8", "is a playlist that refers to other files"},
+               {"reach.concat", "is a playlist that refers to other files"}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct harness *h = probed(cases[i].file, SM_FAIL);

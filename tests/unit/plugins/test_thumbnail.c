@@ -1,5 +1,5 @@
-/* thumbnail: the exact frame, size, format, names, early end, unknown durations. The clips `levels.*` carry their time in
- * their brightness (20 levels a second), so that a picture tells which frame it is. */
+/* thumbnail: the exact frame, size, format, names, early end, unknown durations. The clips `levels.*` carry their time
+ * in their brightness (20 levels a second), so that a picture tells which frame it is. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <math.h>
@@ -13,7 +13,8 @@
 #include "harness.h"
 #include "image.h"
 
-#define CLIP(name) &(struct harness_clip) { .path = MEDIA "/" name }
+#define CLIP(name)                                                                                                     \
+  &(struct harness_clip) { .path = MEDIA "/" name }
 
 static struct harness *start(void) { return harness_create(PLUGIN_FILE, "thumbnail"); }
 
@@ -132,7 +133,8 @@ static void a_percentage_of_an_unknown_duration_is_chosen_at_the_end(void **stat
   harness_set(h, "at", "75%");
   harness_set(h, "at", "1s");
   harness_set(h, "format", "png");
-  assert_int_equal(harness_play(h, &(struct harness_clip){.path = MEDIA "/levels.mkv", .unknown_duration = true}), SM_OK);
+  assert_int_equal(harness_play(h, &(struct harness_clip){.path = MEDIA "/levels.mkv", .unknown_duration = true}),
+                   SM_OK);
   assert_int_equal(harness_only_at(h, NULL), 0);
   assert_int_equal(harness_output_count(h), 3);
   assert_string_equal(harness_result_text(h, "method"), "candidates");
@@ -143,7 +145,11 @@ static void a_percentage_of_an_unknown_duration_is_chosen_at_the_end(void **stat
 }
 
 static void keeps_few_candidates_of_a_long_video(void **state) {
-  sm_stream in = {.kind = SM_STREAM_VIDEO, .port = "video", .time_base = {1, 10}, .width = 64, .height = 48,
+  sm_stream in = {.kind = SM_STREAM_VIDEO,
+                  .port = "video",
+                  .time_base = {1, 10},
+                  .width = 64,
+                  .height = 48,
                   .pixel_format = AV_PIX_FMT_YUV420P};
   (void)state;
   struct harness *h = start();
@@ -169,8 +175,14 @@ static void keeps_few_candidates_of_a_long_video(void **state) {
 }
 
 static void keeps_the_aspect(void **state) {
-  static const struct { const char *width, *height; int w, h; } cases[] = {
-    {NULL, NULL, 640, 360}, {"320", NULL, 320, 180}, {NULL, "90", 160, 90}, {"100", "100", 100, 56}, {"1280", NULL, 1280, 720}};
+  static const struct {
+    const char *width, *height;
+    int w, h;
+  } cases[] = {{NULL, NULL, 640, 360},
+               {"320", NULL, 320, 180},
+               {NULL, "90", 160, 90},
+               {"100", "100", 100, 56},
+               {"1280", NULL, 1280, 720}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct harness *h = start();
@@ -235,7 +247,8 @@ static void a_time_after_the_end_is_the_last_frame(void **state) {
     struct harness *h = start();
     harness_set(h, "at", "1h"); /* one written time is one picture, wherever it lies */
     harness_set(h, "format", "png");
-    harness_play(h, &(struct harness_clip){.path = MEDIA "/levels.mp4", .decode_all = mode == 1, .unknown_duration = mode == 2});
+    harness_play(
+      h, &(struct harness_clip){.path = MEDIA "/levels.mp4", .decode_all = mode == 1, .unknown_duration = mode == 2});
     assert_time(png_time(h, 0), 7.9);
     harness_destroy(&h);
   }
@@ -277,8 +290,7 @@ static void skips_black_when_asked(void **state) {
     struct harness *h = start();
     harness_set(h, "at", "500ms"); /* black until 2 s */
     harness_set(h, "skip-black", "true");
-    sm_status status =
-      harness_play(h, &(struct harness_clip){.path = MEDIA "/black_first.mp4", .decode_all = mode});
+    sm_status status = harness_play(h, &(struct harness_clip){.path = MEDIA "/black_first.mp4", .decode_all = mode});
     assert_true(status == SM_OK || status == SM_DONE);
     assert_time(meta(h, 0, "at"), 2.5);
     assert_int_equal(harness_output_count(h), 1);

@@ -49,8 +49,13 @@ static int sample(const AVFrame *f, int plane, int x, int y) {
 }
 
 static sm_stream stream(int width, int height, enum AVPixelFormat format) {
-  return (sm_stream){.kind = SM_STREAM_VIDEO, .port = "video", .time_base = {1, 1000}, .width = width, .height = height,
-                     .pixel_format = format, .frame_rate = {25, 1}};
+  return (sm_stream){.kind = SM_STREAM_VIDEO,
+                     .port = "video",
+                     .time_base = {1, 1000},
+                     .width = width,
+                     .height = height,
+                     .pixel_format = format,
+                     .frame_rate = {25, 1}};
 }
 
 /* Opens for grey frames and sends one; the emitted frame is the harness's. */
@@ -79,7 +84,8 @@ struct box {
 /* What differs from the background in a plane. */
 static struct box changed(const AVFrame *f, int plane) {
   const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)f->format);
-  int w = plane ? -(-f->width >> d->log2_chroma_w) : f->width, h = plane ? -(-f->height >> d->log2_chroma_h) : f->height;
+  int w = plane ? -(-f->width >> d->log2_chroma_w) : f->width,
+      h = plane ? -(-f->height >> d->log2_chroma_h) : f->height;
   int left = w, top = h, right = -1, bottom = -1, background = (plane ? 128 : GREY) << (d->comp[0].depth - 8);
   for (int y = 0; y < h; y++)
     for (int x = 0; x < w; x++)
@@ -96,9 +102,12 @@ static void assert_box(struct box b, int x, int y, int w, int h) {
 }
 
 static void goes_to_all_nine_positions(void **state) {
-  static const struct { const char *position; int x, y; } cases[] = {
-    {"top-left", 10, 10}, {"top", 288, 10}, {"top-right", 566, 10}, {"left", 10, 164}, {"center", 288, 164},
-    {"right", 566, 164}, {"bottom-left", 10, 318}, {"bottom", 288, 318}, {"bottom-right", 566, 318}};
+  static const struct {
+    const char *position;
+    int x, y;
+  } cases[] = {{"top-left", 10, 10},     {"top", 288, 10},     {"top-right", 566, 10},
+               {"left", 10, 164},        {"center", 288, 164}, {"right", 566, 164},
+               {"bottom-left", 10, 318}, {"bottom", 288, 318}, {"bottom-right", 566, 318}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct harness *h = start(MEDIA "/white.png"); /* 64x32 */
@@ -135,7 +144,10 @@ static void takes_free_places_in_px_and_percent(void **state) {
 }
 
 static void has_the_size_asked_for(void **state) {
-  static const struct { const char *size; int w, h; } cases[] = {{"128", 128, 64}, {"10%", 64, 32}, {"16", 16, 8}, {"33", 33, 17}};
+  static const struct {
+    const char *size;
+    int w, h;
+  } cases[] = {{"128", 128, 64}, {"10%", 64, 32}, {"16", 16, 8}, {"33", 33, 17}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct harness *h = start(MEDIA "/white.png");
@@ -164,7 +176,10 @@ static void is_made_to_fit_a_small_video(void **state) {
 }
 
 static void opacity_mixes_exactly(void **state) {
-  static const struct { const char *opacity; double alpha; } cases[] = {{"0.5", 0.5}, {"80%", 0.8}, {"1", 1}, {"0.25", 0.25}};
+  static const struct {
+    const char *opacity;
+    double alpha;
+  } cases[] = {{"0.5", 0.5}, {"80%", 0.8}, {"1", 1}, {"0.25", 0.25}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct harness *h = start(MEDIA "/white.png");
@@ -198,7 +213,10 @@ static void alpha_and_colour_of_the_picture_count(void **state) {
 }
 
 static void is_shown_in_its_time_range_only(void **state) {
-  static const struct { int64_t ms; int shown; } cases[] = {{0, 0}, {999, 0}, {1000, 1}, {2499, 1}, {2500, 0}, {9000, 0}};
+  static const struct {
+    int64_t ms;
+    int shown;
+  } cases[] = {{0, 0}, {999, 0}, {1000, 1}, {2499, 1}, {2500, 0}, {9000, 0}};
   sm_stream in = stream(WIDTH, HEIGHT, AV_PIX_FMT_YUV420P);
   (void)state;
   struct harness *h = start(MEDIA "/white.png");
@@ -217,8 +235,8 @@ static void is_shown_in_its_time_range_only(void **state) {
 }
 
 static void every_planar_yuv_format_works(void **state) {
-  static const enum AVPixelFormat formats[] = {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV422P, AV_PIX_FMT_YUV444P,
-                                               AV_PIX_FMT_YUV411P, AV_PIX_FMT_YUV440P, AV_PIX_FMT_YUV420P10LE,
+  static const enum AVPixelFormat formats[] = {AV_PIX_FMT_YUV420P,     AV_PIX_FMT_YUV422P,     AV_PIX_FMT_YUV444P,
+                                               AV_PIX_FMT_YUV411P,     AV_PIX_FMT_YUV440P,     AV_PIX_FMT_YUV420P10LE,
                                                AV_PIX_FMT_YUV422P10LE, AV_PIX_FMT_YUV444P12LE, AV_PIX_FMT_YUV444P16LE};
   (void)state;
   for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
@@ -248,11 +266,18 @@ static void chroma_at_odd_edges_is_mixed(void **state) {
 }
 
 static void asks_for_another_format_where_it_cannot_draw(void **state) {
-  static const struct { enum AVPixelFormat from; int want; } cases[] = {
-    {AV_PIX_FMT_RGB24, AV_PIX_FMT_YUV420P}, {AV_PIX_FMT_NV12, AV_PIX_FMT_YUV420P}, {AV_PIX_FMT_PAL8, AV_PIX_FMT_YUV420P},
-    {AV_PIX_FMT_P010LE, AV_PIX_FMT_YUV420P10LE}, {AV_PIX_FMT_YUVA420P, AV_PIX_FMT_YUV420P},
-    {AV_PIX_FMT_GBRP, AV_PIX_FMT_YUV420P}, {AV_PIX_FMT_GRAY8, AV_PIX_FMT_YUV420P}, {AV_PIX_FMT_YUV420P10LE, -1},
-    {AV_PIX_FMT_YUVJ420P, -1}};
+  static const struct {
+    enum AVPixelFormat from;
+    int want;
+  } cases[] = {{AV_PIX_FMT_RGB24, AV_PIX_FMT_YUV420P},
+               {AV_PIX_FMT_NV12, AV_PIX_FMT_YUV420P},
+               {AV_PIX_FMT_PAL8, AV_PIX_FMT_YUV420P},
+               {AV_PIX_FMT_P010LE, AV_PIX_FMT_YUV420P10LE},
+               {AV_PIX_FMT_YUVA420P, AV_PIX_FMT_YUV420P},
+               {AV_PIX_FMT_GBRP, AV_PIX_FMT_YUV420P},
+               {AV_PIX_FMT_GRAY8, AV_PIX_FMT_YUV420P},
+               {AV_PIX_FMT_YUV420P10LE, -1},
+               {AV_PIX_FMT_YUVJ420P, -1}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     sm_stream in = stream(WIDTH, HEIGHT, cases[i].from);
@@ -266,8 +291,11 @@ static void asks_for_another_format_where_it_cannot_draw(void **state) {
 }
 
 static void white_on_hdr_is_graphics_white(void **state) {
-  static const struct { enum AVColorTransferCharacteristic transfer; double signal; } cases[] = {
-    {AVCOL_TRC_SMPTE2084, 0.5806}, {AVCOL_TRC_ARIB_STD_B67, 0.75}}; /* ITU-R BT.2408 table 1: 58 % PQ, 75 % HLG */
+  static const struct {
+    enum AVColorTransferCharacteristic transfer;
+    double signal;
+  } cases[] = {{AVCOL_TRC_SMPTE2084, 0.5806},
+               {AVCOL_TRC_ARIB_STD_B67, 0.75}}; /* ITU-R BT.2408 table 1: 58 % PQ, 75 % HLG */
   (void)state;
   for (size_t i = 0; i < 2; i++) {
     sm_stream in = stream(WIDTH, HEIGHT, AV_PIX_FMT_YUV420P10LE);
@@ -372,12 +400,20 @@ static int text_width(const char *text) {
 }
 
 static void text_cannot_smuggle_in_options(void **state) {
-  static const char *const nasty[] = {"a:textfile=/etc/passwd", "a':fontsize=99:text='b", "%{gmtime}", "%{eif:1:d:9}",
-                                      "back\\slash", "[in];color", "50% off, 100% fun", "a,b;c[d]", "tab\there"};
+  static const char *const nasty[] = {"a:textfile=/etc/passwd",
+                                      "a':fontsize=99:text='b",
+                                      "%{gmtime}",
+                                      "%{eif:1:d:9}",
+                                      "back\\slash",
+                                      "[in];color",
+                                      "50% off, 100% fun",
+                                      "a,b;c[d]",
+                                      "tab\there"};
   (void)state;
   for (size_t i = 0; i < sizeof nasty / sizeof *nasty; i++) {
     int width = text_width(nasty[i]); /* every letter is drawn: about half an em each */
-    if (width < 5 * (int)strlen(nasty[i])) fail_msg("'%s' is only %d px wide: it was not drawn as it is", nasty[i], width);
+    if (width < 5 * (int)strlen(nasty[i]))
+      fail_msg("'%s' is only %d px wide: it was not drawn as it is", nasty[i], width);
   }
   int plain = text_width("%{n}"), expanded = text_width("0");
   assert_true(plain > 2 * expanded);

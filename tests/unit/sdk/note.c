@@ -12,7 +12,8 @@ static bool section_is_note(FILE *file, const Elf64_Ehdr *head, const Elf64_Shdr
   Elf64_Shdr names;
   char name[32] = "";
   if (!read_at(file, (long)(head->e_shoff + head->e_shstrndx * sizeof names), &names, sizeof names)) return false;
-  if (fseek(file, (long)(names.sh_offset + section->sh_name), SEEK_SET) != 0 || !fgets(name, sizeof name, file)) return false;
+  if (fseek(file, (long)(names.sh_offset + section->sh_name), SEEK_SET) != 0 || !fgets(name, sizeof name, file))
+    return false;
   return strcmp(name, ".note.stagemill") == 0;
 }
 

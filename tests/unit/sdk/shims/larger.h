@@ -2,7 +2,8 @@
  * crash a host that read them as something it knows. */
 #include "shim.h"
 
-#define POISON {(void *)0x5a5a5a5a5a5a5a5a, (void *)0x5a5a5a5a5a5a5a5a, (void *)0x5a5a5a5a5a5a5a5a}
+#define POISON                                                                                                         \
+  { (void *)0x5a5a5a5a5a5a5a5a, (void *)0x5a5a5a5a5a5a5a5a, (void *)0x5a5a5a5a5a5a5a5a }
 #define GROWN(name, base)                                                                                              \
   struct name {                                                                                                        \
     base now;                                                                                                          \
@@ -17,13 +18,17 @@ static const struct large_param params[] = {{SM_TEXT("word", "large", "what to s
                                             {SM_INT("count", "5", 0, 9, NULL, "how often"), POISON},
                                             {SM_PARAMS_END, POISON}};
 static const struct large_port inputs[] = {{SM_PORTS_END, POISON}};
-static const struct large_port outputs[] = {{SM_OUTPUT("out", "text/plain", "the word"), POISON}, {SM_PORTS_END, POISON}};
+static const struct large_port outputs[] = {{SM_OUTPUT("out", "text/plain", "the word"), POISON},
+                                            {SM_PORTS_END, POISON}};
 static const struct large_result results[] = {{SM_RESULT_TEXT("said", SM_AT_END, "the word"), POISON},
                                               {SM_RESULT_INT("times", SM_AT_END, NULL, "how often"), POISON},
                                               {SM_RESULTS_END, POISON}};
 #define LARGE_STAGE(name)                                                                                              \
-  {{name, "from a newer SDK", SM_KIND_TASK, 0, NULL, &params[0].now, &inputs[0].now, &outputs[0].now, &results[0].now, \
-    shim_run, NULL, NULL}, POISON}
+  {                                                                                                                    \
+    {name,           "from a newer SDK", SM_KIND_TASK,    0,        NULL, &params[0].now,                              \
+     &inputs[0].now, &outputs[0].now,    &results[0].now, shim_run, NULL, NULL},                                       \
+      POISON                                                                                                           \
+  }
 #define LARGE_PLUGIN(id, major, minor, lowest)                                                                         \
   SHIM_PLUGIN(id, major, minor, lowest, sizeof(struct large_stage), sizeof(struct large_param),                        \
               sizeof(struct large_port), sizeof(struct large_result), stages)

@@ -25,11 +25,30 @@ static sm_status shim_run(sm_task *task) {
 }
 
 /* Note and symbol with everything written out. */
-#define SHIM_PLUGIN(id_, major_, minor_, lowest_, stage_size_, param_size_, port_size_, result_size_, stages_)          \
+#define SHIM_PLUGIN(id_, major_, minor_, lowest_, stage_size_, param_size_, port_size_, result_size_, stages_)         \
   __attribute__((section(".note.stagemill"), used, aligned(4))) static const sm_note shim_note = {                     \
-    10, (uint32_t)(sizeof(sm_note) - offsetof(sm_note, abi_major)), SM_NOTE_TYPE, SM_NOTE_OWNER, major_, minor_,        \
-    lowest_, 0, 0, 0, id_};                                                                                             \
-  extern SM_EXPORT const sm_plugin stagemill_plugin;                                                                    \
-  SM_EXPORT const sm_plugin stagemill_plugin = {                                                                        \
-    (uint32_t)sizeof(sm_plugin), major_, minor_, lowest_, 0, stage_size_, param_size_, port_size_, result_size_, id_,   \
-    "1.0.0", "MIT", (const sm_stage *)(const void *)stages_}
+    10,                                                                                                                \
+    (uint32_t)(sizeof(sm_note) - offsetof(sm_note, abi_major)),                                                        \
+    SM_NOTE_TYPE,                                                                                                      \
+    SM_NOTE_OWNER,                                                                                                     \
+    major_,                                                                                                            \
+    minor_,                                                                                                            \
+    lowest_,                                                                                                           \
+    0,                                                                                                                 \
+    0,                                                                                                                 \
+    0,                                                                                                                 \
+    id_};                                                                                                              \
+  extern SM_EXPORT const sm_plugin stagemill_plugin;                                                                   \
+  SM_EXPORT const sm_plugin stagemill_plugin = {(uint32_t)sizeof(sm_plugin),                                           \
+                                                major_,                                                                \
+                                                minor_,                                                                \
+                                                lowest_,                                                               \
+                                                0,                                                                     \
+                                                stage_size_,                                                           \
+                                                param_size_,                                                           \
+                                                port_size_,                                                            \
+                                                result_size_,                                                          \
+                                                id_,                                                                   \
+                                                "1.0.0",                                                               \
+                                                "MIT",                                                                 \
+                                                (const sm_stage *)(const void *)stages_}
