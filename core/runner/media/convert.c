@@ -97,11 +97,13 @@ static int matrix_of(const AVFrame *frame) {
 
 /* Nobody asked for another range or matrix, so YUV keeps both: what a stage was told in open() stays true. */
 static void tag_colours(AVFrame *out, const AVFrame *in) {
-  bool full = is_rgb(out->format) || plain_format(out->format) != out->format ||
-              (!is_rgb(in->format) && is_full_range(in));
+  bool full =
+      is_rgb(out->format) || plain_format(out->format) != out->format || (!is_rgb(in->format) && is_full_range(in));
   out->color_range = full ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
-  if (is_rgb(out->format)) out->colorspace = AVCOL_SPC_RGB;
-  else out->colorspace = is_rgb(in->format) ? (enum AVColorSpace)matrix_of(in) : in->colorspace;
+  if (is_rgb(out->format))
+    out->colorspace = AVCOL_SPC_RGB;
+  else
+    out->colorspace = is_rgb(in->format) ? (enum AVColorSpace)matrix_of(in) : in->colorspace;
 }
 
 /* Only the name of the format differs. */
@@ -156,8 +158,10 @@ static int convert_picture(struct converter *c, AVFrame *in, AVFrame **out) {
   if (e >= 0) e = av_frame_get_buffer(made, 0);
   if (e >= 0) e = sws_prepare(c, in, made);
   if (e >= 0) e = sws_scale_frame(c->sws, made, in);
-  if (e >= 0) *out = made;
-  else av_frame_free(&made);
+  if (e >= 0)
+    *out = made;
+  else
+    av_frame_free(&made);
   return e < 0 ? e : 0;
 }
 
@@ -173,12 +177,16 @@ static int swr_prepare(struct converter *c, const AVFrame *in) {
   if (c->made.format < 0) c->made.format = now.format;
   if (!c->made.sample_rate) c->made.sample_rate = now.sample_rate;
   if (!c->made.channels) c->made.channels = now.channels;
-  if (in->ch_layout.order == AV_CHANNEL_ORDER_NATIVE) av_channel_layout_from_mask(&from, in->ch_layout.u.mask);
-  else av_channel_layout_default(&from, in->ch_layout.nb_channels);
-  if (c->made.channels == now.channels) av_channel_layout_copy(&to, &from);
+  if (in->ch_layout.order == AV_CHANNEL_ORDER_NATIVE)
+    av_channel_layout_from_mask(&from, in->ch_layout.u.mask);
+  else
+    av_channel_layout_default(&from, in->ch_layout.nb_channels);
+  if (c->made.channels == now.channels)
+    av_channel_layout_copy(&to, &from);
   else if (c->made.channel_mask && av_popcount64(c->made.channel_mask) == c->made.channels)
     av_channel_layout_from_mask(&to, c->made.channel_mask);
-  else av_channel_layout_default(&to, c->made.channels);
+  else
+    av_channel_layout_default(&to, c->made.channels);
   int e = swr_alloc_set_opts2(&c->swr, &to, c->made.format, c->made.sample_rate, &from, now.format, now.sample_rate, 0,
                               NULL);
   av_channel_layout_uninit(&from);
@@ -228,7 +236,8 @@ static int convert_sound(struct converter *c, AVFrame *in, AVFrame **out) {
 
 int converter_frame(struct converter *c, AVFrame *in, AVFrame **out) {
   *out = NULL;
-  if (c->target.kind == SM_STREAM_AUDIO && (c->swr || !convert_matches(in, &c->target))) return convert_sound(c, in, out);
+  if (c->target.kind == SM_STREAM_AUDIO && (c->swr || !convert_matches(in, &c->target)))
+    return convert_sound(c, in, out);
   if (!convert_matches(in, &c->target)) return convert_picture(c, in, out);
   *out = av_frame_clone(in);
   return *out ? 0 : AVERROR(ENOMEM);

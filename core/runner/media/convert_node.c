@@ -55,8 +55,10 @@ static struct outlet *node_for(struct pass *pass, struct outlet *from, const str
   n->sdr = sdr;
   n->times_us = times_us;
   n->time_count = count;
-  if (sdr) n->tonemap = tonemap_create(some_threads(pass));
-  else n->converter = converter_create(target, from->time_base, some_threads(pass));
+  if (sdr)
+    n->tonemap = tonemap_create(some_threads(pass));
+  else
+    n->converter = converter_create(target, from->time_base, some_threads(pass));
   const struct flow_limits *limits =
       target->kind == SM_STREAM_AUDIO ? &pass->tuning.audio_frames : &pass->tuning.video_frames;
   struct flow_queue *q = flow_queue_add(&pass->flow, n->node->name, from->node, n->node, limits, outlet_release_frame);
@@ -94,8 +96,10 @@ static bool convert_one(struct node_thread *n, AVFrame *in) {
   int e = n->sdr ? tonemap_frame(n->tonemap, in, &out) : converter_frame(n->converter, in, &out);
   if (e < 0) {
     av_strerror(e, text, sizeof text);
-    pass_fault(n->pass, FAULT_SOURCE, SM_FAIL, text, n->sdr ? "the HDR pictures of the source cannot be mapped to SDR: %s"
-               : "the frames of the source cannot be brought to the format that a stage wants: %s", text);
+    pass_fault(n->pass, FAULT_SOURCE, SM_FAIL, text,
+               n->sdr ? "the HDR pictures of the source cannot be mapped to SDR: %s"
+                      : "the frames of the source cannot be brought to the format that a stage wants: %s",
+               text);
     return false;
   }
   return out ? emit(n, &out) : outlet_wanted(&n->out);
@@ -137,7 +141,8 @@ bool convert_start(struct pass *pass) {
   for (struct node_thread *n = pass->threads; n; n = n->next) {
     n->has_thread = pthread_create(&n->thread, NULL, node_main, n) == 0;
     if (n->has_thread) continue;
-    pass_fault(pass, FAULT_SOURCE, SM_RETRY, NULL, "no thread could be started for a conversion: raise the limit on tasks");
+    pass_fault(pass, FAULT_SOURCE, SM_RETRY, NULL,
+               "no thread could be started for a conversion: raise the limit on tasks");
     return false;
   }
   return true;

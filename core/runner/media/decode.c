@@ -102,7 +102,8 @@ static int64_t end_us(const struct decoder *d) {
   return is_video(d) ? picture_path_end_us(d->pictures) : sound_path_end_us(&d->sounds);
 }
 
-/* Some damage is life; a stream that is mostly damage, or yields nothing at all, is not delivered as if it were whole. */
+/* Some damage is life; a stream that is mostly damage, or yields nothing at all, is not delivered as if it were whole.
+ */
 static bool check_damage(struct decoder *d) {
   struct source *s = d->source;
   const char *kind = is_video(d) ? "video" : "audio";
@@ -113,8 +114,9 @@ static bool check_damage(struct decoder *d) {
     return false;
   }
   if (d->corrupt > CORRUPT_FLOOR && d->corrupt * 100 > d->packets * CORRUPT_PERCENT) {
-    pass_fault(s->pass, FAULT_SOURCE, SM_FAIL, NULL, "'%s' is damaged: %llu of %llu packets of its %s stream cannot be decoded",
-               s->name, (unsigned long long)d->corrupt, (unsigned long long)d->packets, kind);
+    pass_fault(s->pass, FAULT_SOURCE, SM_FAIL, NULL,
+               "'%s' is damaged: %llu of %llu packets of its %s stream cannot be decoded", s->name,
+               (unsigned long long)d->corrupt, (unsigned long long)d->packets, kind);
     return false;
   }
   if (d->corrupt)
@@ -129,7 +131,8 @@ static bool finish(struct decoder *d) {
     int e = picture_path_feed(d->pictures, NULL, give, d);
     if (e < 0) return false;
   }
-  return check_damage(d) && duration_check(d->source, d->stream, end_us(d), is_video(d) ? picture_path_gap_us(d->pictures) : 0);
+  return check_damage(d) &&
+         duration_check(d->source, d->stream, end_us(d), is_video(d) ? picture_path_gap_us(d->pictures) : 0);
 }
 
 static void explain_error(struct decoder *d) {
@@ -161,7 +164,8 @@ static void *decoder_main(void *context) {
   struct decoder *d = context;
   bool ended = false, whole = false;
   d->source->c->thread_for(d->source->c, -1);
-  while (take(d, &ended)) {}
+  while (take(d, &ended)) {
+  }
   if (ended) whole = finish(d);
   explain_error(d);
   for (uint32_t i = 0; i < d->origin->out.node->input_count; i++) flow_refuse(d->origin->out.node->inputs[i]);
@@ -184,11 +188,13 @@ bool decode_start(struct source *s, uint32_t stream) {
                is_video(d) ? "video" : "audio", s->name, own->codec_name, text);
     return false;
   }
-  if (is_video(d)) d->pictures = picture_path_create(own, d->origin->desc.time_base, (unsigned)FFMIN(s->origin.info.cores, 4));
+  if (is_video(d))
+    d->pictures = picture_path_create(own, d->origin->desc.time_base, (unsigned)FFMIN(s->origin.info.cores, 4));
   sound_path_init(&d->sounds, own->time_base, d->origin->desc.time_base);
   own->has_thread = pthread_create(&own->thread, NULL, decoder_main, d) == 0;
   if (!own->has_thread)
-    pass_fault(s->pass, FAULT_SOURCE, SM_RETRY, NULL, "no thread could be started for a decoder: raise the limit on tasks");
+    pass_fault(s->pass, FAULT_SOURCE, SM_RETRY, NULL,
+               "no thread could be started for a decoder: raise the limit on tasks");
   return own->has_thread;
 }
 

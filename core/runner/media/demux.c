@@ -10,9 +10,9 @@ struct cursor {
   struct demux *demux;
   struct flow_node *node;
   void *reader;
-  int32_t only;                     /* -1: every stream that is `mine` */
+  int32_t only; /* -1: every stream that is `mine` */
   bool mine[PASS_STREAMS_MAX];
-  int64_t skip;                     /* of stream `only`: packets that another cursor delivered */
+  int64_t skip; /* of stream `only`: packets that another cursor delivered */
   pthread_t thread;
   bool has_thread;
 };
@@ -78,7 +78,8 @@ static bool split(struct cursor *c) {
   other->node = flow_node_add(&d->pass->flow, "cursor");
   flow_queue_feed(q, other->node);
   d->ops->unwanted(c->reader, stream);
-  pass_log(d->pass, -1, SM_LOG_INFO, "the source is interleaved too widely: %s is read through a cursor of its own", q->name);
+  pass_log(d->pass, -1, SM_LOG_INFO, "the source is interleaved too widely: %s is read through a cursor of its own",
+           q->name);
   return cursor_start(other);
 }
 
@@ -97,9 +98,7 @@ static bool deliver(struct cursor *c, const struct packet *p) {
   }
   for (;;) {
     switch (flow_push(c->node, d->queues[p->stream], item)) {
-    case FLOW_PUSHED:
-      d->given[p->stream]++;
-      return true;
+    case FLOW_PUSHED: d->given[p->stream]++; return true;
     case FLOW_REFUSED: stream_is_unwanted(c, p->stream); return has_streams(c);
     case FLOW_STOPPED: return false;
     case FLOW_SPLIT:
@@ -135,7 +134,8 @@ static bool cursor_start(struct cursor *c) {
   c->has_thread = pthread_create(&c->thread, NULL, cursor_main, c) == 0;
   pthread_mutex_unlock(&d->lock);
   if (!c->has_thread)
-    pass_fault(d->pass, FAULT_SOURCE, SM_RETRY, NULL, "no thread could be started to read the source: raise the limit on tasks");
+    pass_fault(d->pass, FAULT_SOURCE, SM_RETRY, NULL,
+               "no thread could be started to read the source: raise the limit on tasks");
   return c->has_thread;
 }
 
@@ -159,7 +159,8 @@ void demux_wait(struct demux *d) {
   for (;;) {
     struct cursor *c;
     pthread_mutex_lock(&d->lock);
-    for (c = d->cursors; c && !c->has_thread; c = c->next) {}
+    for (c = d->cursors; c && !c->has_thread; c = c->next) {
+    }
     if (c) c->has_thread = false;
     pthread_mutex_unlock(&d->lock);
     if (!c) return;

@@ -1,6 +1,6 @@
 /* demux.h - packets from a source into one queue a stream. Begins with one cursor, a thread that reads the source from
- * its start; when the flow cannot go on because that thread is stuck with one stream while another starves (flow.h), the
- * starving stream gets a cursor of its own, which reads the source again and skips what was already delivered.
+ * its start; when the flow cannot go on because that thread is stuck with one stream while another starves (flow.h),
+ * the starving stream gets a cursor of its own, which reads the source again and skips what was already delivered.
  * Knows no libav: what reads is a table of functions. */
 #pragma once
 #include "media/parts.h"

@@ -31,12 +31,15 @@ static int64_t start_us(const struct source *s) { return av_rescale_q(s->start, 
 /* On the pass's clock. Matroska states when it ends, others how long they are. */
 static int64_t on_clock(const struct source *s, const AVFormatContext *ic) {
   int64_t shift_us = 0;
-  if (!strncmp(ic->iformat->name, "matroska", 8)) shift_us = start_us(s);
-  else if (ic->start_time != AV_NOPTS_VALUE) shift_us = start_us(s) - ic->start_time;
+  if (!strncmp(ic->iformat->name, "matroska", 8))
+    shift_us = start_us(s);
+  else if (ic->start_time != AV_NOPTS_VALUE)
+    shift_us = start_us(s) - ic->start_time;
   return shift_us > 0 && ic->duration > shift_us ? ic->duration - shift_us : ic->duration;
 }
 
-/* What is at the tail says nothing about the length when the timestamps jumped in between: too few bytes for so long. */
+/* What is at the tail says nothing about the length when the timestamps jumped in between: too few bytes for so long.
+ */
 static bool tail_is_plausible(const struct source *s, int64_t duration_us) {
   int64_t least = s->origin.streams[0].desc.kind == SM_STREAM_VIDEO ? 100000 : 6000; /* bit/s */
   return s->input.size < 0 || (double)s->input.size * 8e6 / (double)duration_us >= (double)least;
@@ -64,14 +67,16 @@ void duration_find(struct source *s) {
 static bool judge(struct source *s, int64_t promised_us, int64_t end_us, int64_t gap_us) {
   int64_t slack_us = FFMAX(FFMAX(SLACK_US, promised_us * SLACK_PERCENT / 100), 2 * gap_us);
   if (promised_us <= 0 || end_us >= promised_us - slack_us) return true;
-  pass_fault(s->pass, FAULT_SOURCE, SM_FAIL, NULL,
-             "'%s' is cut off or damaged: its header promises %.1f s, only the first %.1f s can be read; get a complete copy",
-             s->name, (double)promised_us / 1e6, (double)end_us / 1e6);
+  pass_fault(
+      s->pass, FAULT_SOURCE, SM_FAIL, NULL,
+      "'%s' is cut off or damaged: its header promises %.1f s, only the first %.1f s can be read; get a complete copy",
+      s->name, (double)promised_us / 1e6, (double)end_us / 1e6);
   return false;
 }
 
 /* A stream whose own length the header names is held to that; the others together to the container's. The slack covers
- * encoders that round, and pictures that stand for long (a slide show's last one has no successor to show its length). */
+ * encoders that round, and pictures that stand for long (a slide show's last one has no successor to show its length).
+ */
 bool duration_check(struct source *s, uint32_t stream, int64_t end_us, int64_t longest_gap_us) {
   pthread_mutex_lock(&s->lock);
   if (end_us > s->end_us) s->end_us = end_us;

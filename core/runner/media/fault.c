@@ -63,7 +63,9 @@ void pass_log(struct pass *pass, int32_t stage, int level, const char *format, .
   pass->c->log(pass->c, stage, level, text);
 }
 
-void pass_heartbeat(struct pass *pass) { atomic_fetch_add_explicit(&pass->c->page->heartbeat, 1, memory_order_relaxed); }
+void pass_heartbeat(struct pass *pass) {
+  atomic_fetch_add_explicit(&pass->c->page->heartbeat, 1, memory_order_relaxed);
+}
 
 sm_status pass_refuse(struct pass_context *c, sm_status status, const char *message, const char *debug) {
   for (uint32_t i = 0; i < c->unit->stage_count; i++) {

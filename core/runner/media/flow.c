@@ -129,9 +129,12 @@ enum flow_push flow_push(struct flow_node *self, struct flow_queue *q, struct fl
     self->pushing = NULL;
   }
   self->grant = false;
-  if (flow->closed) answer = FLOW_STOPPED;
-  else if (q->refused) answer = FLOW_REFUSED;
-  else if (self->split) answer = FLOW_SPLIT;
+  if (flow->closed)
+    answer = FLOW_STOPPED;
+  else if (q->refused)
+    answer = FLOW_REFUSED;
+  else if (self->split)
+    answer = FLOW_SPLIT;
   else {
     queue_put(q, &item);
     wake_consumer(q);

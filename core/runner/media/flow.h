@@ -7,12 +7,12 @@
  * Why nothing locks up: a thread waits for a node only here, and all waits are entered under one lock. A node that
  * pushes waits for the queue's consumer; a node that takes waits for the producers of all queues it starves for. A
  * deadlock is a cycle of such waits, and a cycle can only be closed by the thread that begins to wait; so that thread
- * walks the graph first. Waits for a producer lead upstream, waits for a consumer downstream, and the graph of queues has
- * no cycle, therefore every cycle of waits holds at least one push. One of them may put one item more than the bound into
- * its queue, and the cycle is open. That growth has a bound of its own (seconds and bytes). What is tried, in this order:
- * a queue of small items (packets) grows; a producer that feeds several queues and can split hands the starving one to a
- * thread of its own (for a demuxer: a second cursor); a queue of big items (frames) grows; the flow fails, naming both
- * queues.
+ * walks the graph first. Waits for a producer lead upstream, waits for a consumer downstream, and the graph of queues
+ * has no cycle, therefore every cycle of waits holds at least one push. One of them may put one item more than the
+ * bound into its queue, and the cycle is open. That growth has a bound of its own (seconds and bytes). What is tried,
+ * in this order: a queue of small items (packets) grows; a producer that feeds several queues and can split hands the
+ * starving one to a thread of its own (for a demuxer: a second cursor); a queue of big items (frames) grows; the flow
+ * fails, naming both queues.
  *
  * Lock: flow.lock alone; it is never held while code of a stage or of libav runs. */
 #pragma once
@@ -25,24 +25,24 @@ struct flow_node;
 struct flow_queue;
 
 struct flow_item {
-  void *payload;  /* owned by the queue once pushed */
-  int64_t at_us;  /* on the common clock; never decreasing within a queue, but for repaired sources */
+  void *payload; /* owned by the queue once pushed */
+  int64_t at_us; /* on the common clock; never decreasing within a queue, but for repaired sources */
   size_t bytes;
 };
 
 struct flow_limits {
-  uint32_t items;      /* full at this many */
-  size_t bytes;        /* or at this many bytes, though one item always fits */
-  int64_t grow_us;     /* may grow to this span while its consumer starves for another queue */
+  uint32_t items;  /* full at this many */
+  size_t bytes;    /* or at this many bytes, though one item always fits */
+  int64_t grow_us; /* may grow to this span while its consumer starves for another queue */
   size_t grow_bytes;
-  bool small;          /* items are cheap to keep: grows first */
+  bool small; /* items are cheap to keep: grows first */
 };
 
 struct flow {
   pthread_mutex_t lock;
   struct flow_node *nodes; /* list */
   bool closed;
-  bool wedged;             /* a cycle could not be opened: says which */
+  bool wedged; /* a cycle could not be opened: says which */
   char wedge[256];
 };
 
@@ -79,9 +79,9 @@ struct flow_queue {
   int64_t told_us;  /* the consumer knows about times up to here */
   bool ended;       /* nothing more will be pushed */
   bool end_taken;
-  bool failed;      /* ended because the producer failed */
-  bool refused;     /* the consumer wants no more */
-  uint32_t peak;    /* most items it ever held */
+  bool failed;   /* ended because the producer failed */
+  bool refused;  /* the consumer wants no more */
+  uint32_t peak; /* most items it ever held */
 };
 
 void flow_init(struct flow *flow);

@@ -68,8 +68,10 @@ static bool ask_to_split(const struct path *path) {
 static void give_up(struct flow *flow, const struct path *path) {
   const char *full = "?", *starving = "?";
   for (uint32_t i = 0; i < path->count; i++) {
-    if (path->starving[i]) starving = path->starving[i]->name;
-    else full = path->nodes[i]->pushing->name;
+    if (path->starving[i])
+      starving = path->starving[i]->name;
+    else
+      full = path->nodes[i]->pushing->name;
   }
   flow->wedged = true;
   snprintf(flow->wedge, sizeof flow->wedge, "%s is full while nothing comes at %s", full, starving);

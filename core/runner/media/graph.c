@@ -70,7 +70,8 @@ static struct convert_target promised(const struct stage *stage, const struct st
 }
 
 /* What a conversion node must do so that frames come as promised: 0 and -1 where the offer is already right. All wants
- * are one node; fields that nobody asked for follow the input (a change in mid-course is the stage's guard's matter). */
+ * are one node; fields that nobody asked for follow the input (a change in mid-course is the stage's guard's matter).
+ */
 static struct convert_target needed(const struct stage_input *in, const struct convert_target *now, bool sdr) {
   const sm_stream *s = &in->desc;
   struct convert_target t = *now;

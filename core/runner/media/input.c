@@ -122,9 +122,12 @@ static int place_read(void *opaque, uint8_t *data, int size) {
   ssize_t n;
   if (in->stop(in->context)) return AVERROR_EXIT;
   do {
-    if (in->seekable) n = pread(in->fd, data, (size_t)size, p->at);
-    else if (in->spill >= 0) n = spilled_read(in, data, (size_t)size, p->at);
-    else n = stream_read(in, data, (size_t)size, p->at);
+    if (in->seekable)
+      n = pread(in->fd, data, (size_t)size, p->at);
+    else if (in->spill >= 0)
+      n = spilled_read(in, data, (size_t)size, p->at);
+    else
+      n = stream_read(in, data, (size_t)size, p->at);
   } while (n < 0 && errno == EINTR);
   if (n < 0) {
     int error = errno, none = 0;
@@ -140,11 +143,13 @@ static int64_t place_seek(void *opaque, int64_t offset, int whence) {
   struct place *p = opaque;
   whence &= ~AVSEEK_FORCE;
   if (whence == AVSEEK_SIZE) return p->in->size >= 0 ? p->in->size : AVERROR(ENOSYS);
-  if (whence == SEEK_CUR) offset += p->at;
+  if (whence == SEEK_CUR)
+    offset += p->at;
   else if (whence == SEEK_END) {
     if (p->in->size < 0) return AVERROR(ENOSYS);
     offset += p->in->size;
-  } else if (whence != SEEK_SET) return AVERROR(EINVAL);
+  } else if (whence != SEEK_SET)
+    return AVERROR(EINVAL);
   if (offset < 0) return AVERROR(EINVAL);
   p->at = offset;
   return offset;

@@ -1,6 +1,6 @@
-/* input.h - the source as bytes: one descriptor that the runner opened, read with pread so that every cursor has its own
- * place in it. A pipe is copied into an unlinked scratch file as it is read, which makes it readable in several places
- * too. Nothing else is ever opened: whatever a file names (playlists, references) stays closed. */
+/* input.h - the source as bytes: one descriptor that the runner opened, read with pread so that every cursor has its
+ * own place in it. A pipe is copied into an unlinked scratch file as it is read, which makes it readable in several
+ * places too. Nothing else is ever opened: whatever a file names (playlists, references) stays closed. */
 #pragma once
 #include <pthread.h>
 #include <stdbool.h>
@@ -10,12 +10,12 @@ struct AVIOContext;
 struct AVFormatContext;
 
 struct input {
-  int fd;       /* owned */
-  int spill;    /* scratch copy of a pipe, -1: none needed */
+  int fd;    /* owned */
+  int spill; /* scratch copy of a pipe, -1: none needed */
   bool seekable;
   int64_t size; /* -1: unknown */
   int64_t spilled;
-  bool drained; /* the pipe has ended */
+  bool drained;      /* the pipe has ended */
   _Atomic int error; /* errno of the first failed read */
   bool (*stop)(void *context);
   void *context;

@@ -24,7 +24,8 @@ static AVCodecContext *open_codec(const AVCodecParameters *parameters) {
   const AVCodec *codec = avcodec_find_decoder(parameters->codec_id);
   AVCodecContext *c = avcodec_alloc_context3(codec);
   if (c) c->thread_count = 1;
-  if (c && (avcodec_parameters_to_context(c, parameters) < 0 || avcodec_open2(c, codec, NULL) < 0)) avcodec_free_context(&c);
+  if (c && (avcodec_parameters_to_context(c, parameters) < 0 || avcodec_open2(c, codec, NULL) < 0))
+    avcodec_free_context(&c);
   return c;
 }
 

@@ -1,5 +1,5 @@
-/* outlet.h - where one stream of frames leaves a thread: every consumer's queue gets its own reference. An edge may have a
- * picker, which lets through no more than the frame on screen at each of some times (sm_only_at). */
+/* outlet.h - where one stream of frames leaves a thread: every consumer's queue gets its own reference. An edge may
+ * have a picker, which lets through no more than the frame on screen at each of some times (sm_only_at). */
 #pragma once
 #include <libavutil/frame.h>
 #include <stdbool.h>
@@ -11,7 +11,7 @@ struct edge {
   bool dead;
   const int64_t *times_us; /* borrowed for life, ascending; NULL: every frame */
   uint32_t time_count, next;
-  AVFrame *held;           /* the latest frame, while times are open */
+  AVFrame *held; /* the latest frame, while times are open */
 };
 
 struct outlet {

@@ -55,9 +55,9 @@ struct pass {
   uint32_t stage_count;
   struct node_thread *threads; /* conversions */
   pthread_mutex_t lock;
-  pthread_cond_t changed;      /* phase of a stage, or fault */
-  bool stopping;               /* fault is set or the attempt is cancelled */
-  int32_t culprit;             /* FAULT_NONE, FAULT_SOURCE or a stage */
+  pthread_cond_t changed; /* phase of a stage, or fault */
+  bool stopping;          /* fault is set or the attempt is cancelled */
+  int32_t culprit;        /* FAULT_NONE, FAULT_SOURCE or a stage */
   sm_status fault;
   char message[512], debug[256];
 };

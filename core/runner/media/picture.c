@@ -17,8 +17,8 @@ struct picture_path {
   bool interlaced;
   struct picture_graph graph;
   char description[256];
-  int64_t last_in;   /* source time base; AV_NOPTS_VALUE: none */
-  int64_t last_out;  /* out_base */
+  int64_t last_in;  /* source time base; AV_NOPTS_VALUE: none */
+  int64_t last_out; /* out_base */
   int64_t last_length;
   int64_t gap;
 };
@@ -49,8 +49,10 @@ struct picture_shape picture_shape(const struct source_stream *stream, int width
   struct picture_shape shape = {0};
   int w = even(width), h = even(height);
   if (plausible(aspect)) {
-    if (aspect.num > aspect.den) w = even(av_rescale(w, aspect.num, aspect.den) + 1);
-    else h = even(av_rescale(h, aspect.den, aspect.num) + 1);
+    if (aspect.num > aspect.den)
+      w = even(av_rescale(w, aspect.num, aspect.den) + 1);
+    else
+      h = even(av_rescale(h, aspect.den, aspect.num) + 1);
   }
   /* An odd last row or column is cropped for free; only a changed aspect, or a side of one pixel, needs scaling. */
   if (w != (width & ~1) || h != (height & ~1)) {
@@ -98,7 +100,8 @@ static void describe(const struct picture_path *p, const AVFrame *f, char *text,
   AVRational aspect = f->sample_aspect_ratio.num > 0 ? f->sample_aspect_ratio : p->stream->sample_aspect;
   struct picture_shape shape = picture_shape(p->stream, f->width, f->height, aspect);
   text[0] = 0;
-  if (p->interlaced && f->width >= 4 && f->height >= 4) append(text, size, "bwdif=mode=send_frame:parity=auto:deint=interlaced");
+  if (p->interlaced && f->width >= 4 && f->height >= 4)
+    append(text, size, "bwdif=mode=send_frame:parity=auto:deint=interlaced");
   if (shape.scaled_width) {
     snprintf(step, sizeof step, "scale=%d:%d:flags=bicubic,setsar=1", shape.scaled_width, shape.scaled_height);
     append(text, size, step);

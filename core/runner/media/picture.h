@@ -7,10 +7,10 @@
 
 struct source_stream;
 
-struct picture_shape { /* what becomes of a coded size */
-  int width, height;   /* delivered */
+struct picture_shape {             /* what becomes of a coded size */
+  int width, height;               /* delivered */
   int scaled_width, scaled_height; /* before turning; 0: no scaling */
-  int rotation;        /* 0, 90, 180, 270 degrees clockwise */
+  int rotation;                    /* 0, 90, 180, 270 degrees clockwise */
   bool mirrored;
 };
 struct picture_shape picture_shape(const struct source_stream *stream, int width, int height, AVRational aspect);
@@ -19,8 +19,8 @@ struct picture_path;
 /* out_base: of the frames delivered. */
 struct picture_path *picture_path_create(const struct source_stream *stream, AVRational out_base, unsigned threads);
 void picture_path_destroy(struct picture_path **path);
-/* Frame in (owned by the caller; NULL: the stream has ended); give() is called with each picture that is ready, which it
- * borrows, and answers whether to go on. 0, AVERROR_EXIT when it said no, another AVERROR. */
+/* Frame in (owned by the caller; NULL: the stream has ended); give() is called with each picture that is ready, which
+ * it borrows, and answers whether to go on. 0, AVERROR_EXIT when it said no, another AVERROR. */
 typedef bool picture_give(void *context, AVFrame *picture);
 int picture_path_feed(struct picture_path *path, AVFrame *frame, picture_give *give, void *context);
 /* Forgets timestamps and held pictures (after a seek). */

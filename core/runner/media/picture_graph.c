@@ -20,7 +20,7 @@ void picture_graph_close(struct picture_graph *g) {
 static int make_ends(struct picture_graph *g, const AVFrame *like) {
   char text[256];
   AVRational aspect = like->sample_aspect_ratio.num > 0 && like->sample_aspect_ratio.den > 0 ? like->sample_aspect_ratio
-                                                                                            : (AVRational){1, 1};
+                                                                                             : (AVRational){1, 1};
   snprintf(text, sizeof text, "video_size=%dx%d:pix_fmt=%d:time_base=%d/%d:pixel_aspect=%d/%d", like->width,
            like->height, like->format, g->time_base.num, g->time_base.den, aspect.num, aspect.den);
   int e = avfilter_graph_create_filter(&g->source, avfilter_get_by_name("buffer"), "in", text, NULL, g->graph);

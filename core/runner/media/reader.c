@@ -17,9 +17,9 @@ struct reader {
   AVFormatContext *ic;
   bool unwanted[PASS_STREAMS_MAX];
   bool may_jump;
-  int64_t jump_us;                    /* added to every timestamp */
-  int64_t last_us[PASS_STREAMS_MAX];  /* of each stream; INT64_MIN: none yet */
-  int64_t next_us[PASS_STREAMS_MAX];  /* where its next packet is due, for those without timestamps */
+  int64_t jump_us;                   /* added to every timestamp */
+  int64_t last_us[PASS_STREAMS_MAX]; /* of each stream; INT64_MIN: none yet */
+  int64_t next_us[PASS_STREAMS_MAX]; /* where its next packet is due, for those without timestamps */
   int64_t latest_us;
   int errors;
 };
@@ -170,8 +170,10 @@ static void *ops_open(void *context, int32_t only) {
   struct reader *r = reader_create(s, &error);
   if (!r) {
     av_strerror(error, text, sizeof text);
-    pass_fault(s->pass, FAULT_SOURCE, SM_FAIL, text, "'%s' could not be opened a second time to read its streams side by "
-               "side", s->name);
+    pass_fault(s->pass, FAULT_SOURCE, SM_FAIL, text,
+               "'%s' could not be opened a second time to read its streams side by "
+               "side",
+               s->name);
     return NULL;
   }
   for (uint32_t i = 0; i < s->origin.count; i++) r->unwanted[i] = only >= 0 && (int32_t)i != only;

@@ -10,7 +10,8 @@
 
 enum { POLL_MS = 50 };
 
-/* Waits for the next change of a phase, not longer than a moment; looks after cancellation meanwhile. pass.lock held. */
+/* Waits for the next change of a phase, not longer than a moment; looks after cancellation meanwhile. pass.lock held.
+ */
 static void wait_a_moment(struct pass *pass) {
   struct timespec until;
   clock_gettime(CLOCK_REALTIME, &until);
@@ -74,8 +75,10 @@ static void apply_drops(struct pass *pass, const struct value *go) {
     struct stage *stage = &pass->stages[i];
     if (!stage->dropped || !stage->active) continue;
     if (stage_is_filter(stage) && feeds_a_stage(pass, stage)) {
-      if (stage->opened) stage->passing = true;
-      else stage->bypassed = true;
+      if (stage->opened)
+        stage->passing = true;
+      else
+        stage->bypassed = true;
     } else if (stage->has_thread) {
       stage_ask(stage, STAGE_LEAVING);
       wait_phase(stage, STAGE_LEAVING);
@@ -92,8 +95,7 @@ static struct value *facts_of(struct pass *pass) {
   value_set_bool(source, "seekable", info->seekable);
   if (pass->origin->facts) pass->origin->facts(pass->origin, source);
   value_map_set(facts, "source", source);
-  struct value *duration =
-      info->duration_us > 0 ? value_of(VALUE_DURATION, info->duration_us, 0) : value_null();
+  struct value *duration = info->duration_us > 0 ? value_of(VALUE_DURATION, info->duration_us, 0) : value_null();
   value_map_set(facts, "duration", duration);
   value_set_text(facts, "method", methods[info->duration_method & 3]);
   return facts;
@@ -119,7 +121,8 @@ static void prologue(struct pass *pass) {
   } else if (err == ERR_CANCELLED || err == ERR_LOST) {
     pass_cancel(pass);
   } else {
-    pass_fault(pass, FAULT_SOURCE, SM_RETRY, e.debug, "the engine did not answer when the source was open: %s", e.message);
+    pass_fault(pass, FAULT_SOURCE, SM_RETRY, e.debug, "the engine did not answer when the source was open: %s",
+               e.message);
   }
   value_free(&go);
 }
@@ -130,8 +133,10 @@ static bool start_origin(struct pass *pass) {
   int64_t *times_us;
   bool nearest, started;
   uint32_t count = graph_times(pass, &times_us, &nearest);
-  if (count) started = pass->origin->start_seeking(pass, pass->origin, times_us, count, nearest);
-  else started = pass->origin->start(pass, pass->origin);
+  if (count)
+    started = pass->origin->start_seeking(pass, pass->origin, times_us, count, nearest);
+  else
+    started = pass->origin->start(pass, pass->origin);
   free(times_us);
   return started;
 }

@@ -1,7 +1,7 @@
 /* seek.c - instead of a whole decode: the frames on screen at some times, by seeking. One thread seeks, demuxes and
- * decodes. For each time: to the last keyframe at or before it, then forward until the next picture would be later. Where
- * decoding on from the last picture reaches the time sooner than a seek (no keyframe lies in between), it decodes on.
- * A seek that lands too late (transport streams have no index) is tried again from earlier. */
+ * decodes. For each time: to the last keyframe at or before it, then forward until the next picture would be later.
+ * Where decoding on from the last picture reaches the time sooner than a seek (no keyframe lies in between), it decodes
+ * on. A seek that lands too late (transport streams have no index) is tried again from earlier. */
 #include <libavutil/mathematics.h>
 
 #include "base/mem.h"
@@ -17,7 +17,7 @@ struct seeker {
   struct reader *reader;
   AVCodecContext *codec;
   struct picture_path *pictures;
-  AVRational base;       /* of the delivered pictures */
+  AVRational base; /* of the delivered pictures */
   int64_t *times_us;
   uint32_t count;
   bool nearest;
@@ -33,7 +33,9 @@ struct seeker {
 
 uint32_t seek_count(const struct source *s) { return s->seeker ? s->seeker->seeks : 0; }
 
-static int64_t picture_us(const struct seeker *k, const AVFrame *f) { return av_rescale_q(f->pts, k->base, microseconds); }
+static int64_t picture_us(const struct seeker *k, const AVFrame *f) {
+  return av_rescale_q(f->pts, k->base, microseconds);
+}
 
 /* ---- decoding forward ---- */
 
@@ -133,8 +135,8 @@ static int64_t shown_later(const struct seeker *k) {
   return av_rescale_q(own->codec->video_delay, av_inv_q(own->frame_rate), own->time_base);
 }
 
-/* The keyframe shown at or before t, or (behind) at or behind it; false when the index does not say. Containers without an
- * index only list what has been read so far. */
+/* The keyframe shown at or before t, or (behind) at or behind it; false when the index does not say. Containers without
+ * an index only list what has been read so far. */
 static bool keyframe_near(struct seeker *k, int64_t t, bool behind, int64_t *at) {
   if (reader_format(k->reader)->iformat->flags & AVFMT_TS_DISCONT) return false;
   int64_t later = shown_later(k);

@@ -10,7 +10,8 @@ void sound_path_init(struct sound_path *p, AVRational in_base, AVRational out_ba
   p->next = AV_NOPTS_VALUE;
 }
 
-/* How far a timestamp may be off the count of samples before it is believed: two ticks of the container, at least 10 ms. */
+/* How far a timestamp may be off the count of samples before it is believed: two ticks of the container, at least 10
+ * ms. */
 static int64_t tolerance(const struct sound_path *p) {
   return FFMAX(av_rescale_q(2, p->in_base, p->out_base), p->out_base.den / p->out_base.num / 100);
 }

@@ -6,7 +6,7 @@
 
 struct sound_path {
   AVRational in_base, out_base; /* out_base: one sample */
-  int64_t next; /* out_base; AV_NOPTS_VALUE: nothing yet */
+  int64_t next;                 /* out_base; AV_NOPTS_VALUE: nothing yet */
 };
 void sound_path_init(struct sound_path *p, AVRational in_base, AVRational out_base);
 /* false: leave this frame out (it lies before what was already delivered, or is unusable). */

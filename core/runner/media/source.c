@@ -32,7 +32,8 @@ int source_stream_of(const struct source *s, int av_index) {
 static bool is_picture(const AVStream *st) {
   const AVCodecParameters *p = st->codecpar;
   return p->codec_type == AVMEDIA_TYPE_VIDEO && p->width > 0 && p->height > 0 && p->width <= PASS_SIDE_MAX &&
-         p->height <= PASS_SIDE_MAX && !(st->disposition & (AV_DISPOSITION_ATTACHED_PIC | AV_DISPOSITION_TIMED_THUMBNAILS)) &&
+         p->height <= PASS_SIDE_MAX &&
+         !(st->disposition & (AV_DISPOSITION_ATTACHED_PIC | AV_DISPOSITION_TIMED_THUMBNAILS)) &&
          avcodec_find_decoder(p->codec_id);
 }
 
@@ -101,8 +102,10 @@ static void choose(struct source *s, AVFormatContext *ic) {
   if (video >= 0) add_stream(s, ic, video);
   for (unsigned i = 0; i < ic->nb_streams; i++) {
     if (!is_sound(ic->streams[i])) continue;
-    if (s->origin.count < PASS_STREAMS_MAX) add_stream(s, ic, (int)i);
-    else left_out++;
+    if (s->origin.count < PASS_STREAMS_MAX)
+      add_stream(s, ic, (int)i);
+    else
+      left_out++;
   }
   if (left_out) {
     char text[128];
@@ -125,7 +128,8 @@ static void describe_video(AVFormatContext *ic, struct source_stream *own, sm_st
   double average = av_q2d(own->frame_rate), base = av_q2d(st->r_frame_rate);
   bool doubled = average > 0 && base / average > 1.98 && base / average < 2.02;
   d->is_vfr = average > 0 && base > 0 && !doubled && (base / average > 1.02 || base / average < 0.98);
-  bool old_name = p->format == AV_PIX_FMT_YUVJ420P || p->format == AV_PIX_FMT_YUVJ422P || p->format == AV_PIX_FMT_YUVJ444P;
+  bool old_name =
+      p->format == AV_PIX_FMT_YUVJ420P || p->format == AV_PIX_FMT_YUVJ422P || p->format == AV_PIX_FMT_YUVJ444P;
   const AVPixFmtDescriptor *format = av_pix_fmt_desc_get(p->format);
   bool rgb = format && format->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL);
   /* RGB is full by nature; as YUV it will be made limited, which is what everybody expects */
@@ -161,9 +165,12 @@ static void describe(struct source *s, AVFormatContext *ic) {
     d->pixel_format = d->sample_format = -1;
     d->duration_us = own->duration_us;
     if (own->start_time != AV_NOPTS_VALUE)
-      d->start_us = FFMAX(0, av_rescale_q(own->start_time - av_rescale_q(s->start, s->start_base, base), base, microseconds));
-    if (d->kind == SM_STREAM_VIDEO) describe_video(ic, own, d);
-    else describe_audio(own, d);
+      d->start_us =
+          FFMAX(0, av_rescale_q(own->start_time - av_rescale_q(s->start, s->start_base, base), base, microseconds));
+    if (d->kind == SM_STREAM_VIDEO)
+      describe_video(ic, own, d);
+    else
+      describe_audio(own, d);
     d->is_default = d->kind == SM_STREAM_VIDEO || (!has_default && st->disposition & AV_DISPOSITION_DEFAULT);
     if (d->kind == SM_STREAM_AUDIO && d->is_default) has_default = true;
     s->origin.streams[i].out.time_base = d->time_base;
@@ -277,24 +284,34 @@ static void explain(struct source *s, int error, sm_status *status, char *messag
     *status = SM_CANCELLED;
     copy_text(message, size, "cancelled while the source was opened");
   } else if (io && io != ESPIPE) {
-    bool for_good = io == ENOENT || io == EACCES || io == EPERM || io == EISDIR || io == ENOTDIR || io == ELOOP || io == EINVAL;
+    bool for_good =
+        io == ENOENT || io == EACCES || io == EPERM || io == EISDIR || io == ENOTDIR || io == ELOOP || io == EINVAL;
     *status = for_good ? SM_FAIL : SM_RETRY;
-    snprintf(message, size, "reading '%s' failed (%s): check the file and the disk or share it lies on", s->name, strerror(io));
+    snprintf(message, size, "reading '%s' failed (%s): check the file and the disk or share it lies on", s->name,
+             strerror(io));
   } else if (s->input.size == 0) {
     snprintf(message, size, "'%s' is empty: give a media file", s->name);
   } else if (error == AVERROR_DEMUXER_NOT_FOUND) {
-    snprintf(message, size, "'%s' is a list of other files, not media, and what it names is never opened: give the media "
-             "file itself", s->name);
+    snprintf(message, size,
+             "'%s' is a list of other files, not media, and what it names is never opened: give the media "
+             "file itself",
+             s->name);
   } else {
-    snprintf(message, size, "'%s' is not a media file that can be read: it is of an unknown format, cut off or damaged at "
-             "its start or index", s->name);
+    snprintf(message, size,
+             "'%s' is not a media file that can be read: it is of an unknown format, cut off or damaged at "
+             "its start or index",
+             s->name);
   }
 }
 
 static void fill_info(struct source *s, AVFormatContext *ic) {
   copy_text(s->container, sizeof s->container, ic->iformat->name);
-  s->origin.info = (sm_source){.size = sizeof(sm_source), .duration_method = SM_DURATION_UNKNOWN, .container = s->container,
-                               .name = s->name, .seekable = s->input.seekable, .cores = s->c->unit->cores};
+  s->origin.info = (sm_source){.size = sizeof(sm_source),
+                               .duration_method = SM_DURATION_UNKNOWN,
+                               .container = s->container,
+                               .name = s->name,
+                               .seekable = s->input.seekable,
+                               .cores = s->c->unit->cores};
   if (!s->origin.info.cores) s->origin.info.cores = (uint32_t)FFMAX(1, sysconf(_SC_NPROCESSORS_ONLN));
 }
 
@@ -348,7 +365,8 @@ bool source_open(struct source *s, struct pass_context *c, sm_status *status, ch
   s->origin.start = start;
   s->origin.wait = wait_all;
   s->origin.stats = stats;
-  if (s->origin.streams[0].desc.kind == SM_STREAM_VIDEO && s->streams[0].start_time != AV_NOPTS_VALUE && !s->clock_jumps)
+  if (s->origin.streams[0].desc.kind == SM_STREAM_VIDEO && s->streams[0].start_time != AV_NOPTS_VALUE &&
+      !s->clock_jumps)
     s->origin.start_seeking = seek_start;
   return true;
 }

@@ -9,14 +9,14 @@
 struct decoder;
 
 struct source_stream {
-  int av_index;            /* in the format context */
+  int av_index; /* in the format context */
   AVCodecParameters *codec;
-  AVRational time_base;    /* of the packets */
+  AVRational time_base; /* of the packets */
   AVRational frame_rate, sample_aspect;
-  int32_t matrix[9];       /* display matrix */
+  int32_t matrix[9]; /* display matrix */
   bool has_matrix;
-  int64_t duration_us;     /* the stream's own, from the header; 0: unknown */
-  int64_t start_time;      /* container's clock, time_base; AV_NOPTS_VALUE: unknown */
+  int64_t duration_us; /* the stream's own, from the header; 0: unknown */
+  int64_t start_time;  /* container's clock, time_base; AV_NOPTS_VALUE: unknown */
   char language[16], codec_name[32];
   struct decoder *decoder;
   pthread_t thread;
@@ -25,20 +25,20 @@ struct source_stream {
 
 struct source {
   struct pass_context *c;
-  struct pass *pass;        /* once it runs */
+  struct pass *pass; /* once it runs */
   struct origin origin;
   struct input input;
   struct reader *first;
   struct source_stream streams[PASS_STREAMS_MAX];
-  int64_t start;            /* the clock's zero: ticks of start_base */
+  int64_t start; /* the clock's zero: ticks of start_base */
   AVRational start_base;
-  int64_t header_us;        /* duration as the header promises it; 0: it does not */
+  int64_t header_us; /* duration as the header promises it; 0: it does not */
   char name[256], container[64];
   struct demux *demux;
   struct seeker *seeker;
-  bool clock_jumps;         /* timestamps do not tell places in the file */
+  bool clock_jumps; /* timestamps do not tell places in the file */
   _Atomic uint64_t corrupt_packets, read_errors, demuxed_bytes;
-  pthread_mutex_t lock;     /* what follows: ends of the streams, for the check against the header */
+  pthread_mutex_t lock; /* what follows: ends of the streams, for the check against the header */
   uint32_t decoding, ended;
   int64_t end_us;
   int64_t longest_gap_us;

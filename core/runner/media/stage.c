@@ -131,7 +131,8 @@ static bool collect_filter(struct stage *stage, struct stage *filter, const stru
   return true;
 }
 
-static bool collect_from(struct stage *stage, const struct unit_link *link, const char *port, uint32_t kind, int depth) {
+static bool collect_from(struct stage *stage, const struct unit_link *link, const char *port, uint32_t kind,
+                         int depth) {
   struct pass *pass = stage->pass;
   if (depth > UNIT_STAGES_MAX) return true;
   if (link->from_stage < 0) {
@@ -153,8 +154,9 @@ bool stage_collect(struct stage *stage) {
     const sm_port *port = port_find(stage->row->inputs, link->port);
     if (port && port->kind == SM_PORT_ARTIFACT) continue;
     if (!port || port->kind == SM_PORT_PACKETS) {
-      snprintf(text, sizeof text, "stage '%s' takes encoded packets at its port '%s', which this version does not offer",
-               stage->spec->id, link->port);
+      snprintf(text, sizeof text,
+               "stage '%s' takes encoded packets at its port '%s', which this version does not offer", stage->spec->id,
+               link->port);
       stage->pass->c->blame(stage->pass->c, stage->index, SM_FAIL, text, NULL);
       return false;
     }
@@ -199,9 +201,9 @@ static bool output_complete(struct stage *stage, sm_stream *out) {
   if (like && !out->codec) out->codec = like->codec;
   if (like && !out->language) out->language = like->language;
   if (!out->frame_rate.den) out->frame_rate = (AVRational){0, 1};
-  bool sized = out->kind == SM_STREAM_AUDIO ? out->sample_rate > 0 && out->channels > 0
-                                            : out->width > 0 && out->height > 0 && out->width <= PASS_SIDE_MAX &&
-                                                  out->height <= PASS_SIDE_MAX;
+  bool sized = out->kind == SM_STREAM_AUDIO
+                   ? out->sample_rate > 0 && out->channels > 0
+                   : out->width > 0 && out->height > 0 && out->width <= PASS_SIDE_MAX && out->height <= PASS_SIDE_MAX;
   return (out->kind == SM_STREAM_VIDEO || out->kind == SM_STREAM_AUDIO) && out->port && sized &&
          out->time_base.num > 0 && out->time_base.den > 0;
 }
@@ -258,8 +260,10 @@ static bool stage_open(struct stage *stage) {
   if (status == SM_OK) return true;
   if (status == SM_DONE && !stage_is_filter(stage)) {
     status = stage_close(stage, SM_DONE);
-    if (status == SM_OK) stage_verdict(stage, SM_OK);
-    else stage_failed(stage, status);
+    if (status == SM_OK)
+      stage_verdict(stage, SM_OK);
+    else
+      stage_failed(stage, status);
     return false;
   }
   if (status == SM_CANCELLED && pass_stopping(stage->pass)) {
@@ -315,8 +319,11 @@ static void *stage_main(void *context) {
 bool stage_start_thread(struct stage *stage) {
   stage->phase = STAGE_IDLE;
   stage->has_thread = pthread_create(&stage->thread, NULL, stage_main, stage) == 0;
-  if (!stage->has_thread) pass_fault(stage->pass, FAULT_SOURCE, SM_RETRY, NULL, "no thread could be started for stage '%s': "
-                                     "raise the limit on tasks or run fewer jobs at once", stage->spec->id);
+  if (!stage->has_thread)
+    pass_fault(stage->pass, FAULT_SOURCE, SM_RETRY, NULL,
+               "no thread could be started for stage '%s': "
+               "raise the limit on tasks or run fewer jobs at once",
+               stage->spec->id);
   return stage->has_thread;
 }
 

@@ -11,12 +11,12 @@
 enum stage_phase { STAGE_IDLE = 1, STAGE_OPENING, STAGE_OPENED, STAGE_RUNNING, STAGE_LEAVING, STAGE_ENDED };
 
 struct stage_input {
-  sm_stream desc;           /* as offered; open() wrote the wants */
+  sm_stream desc; /* as offered; open() wrote the wants */
   struct outlet *from;
   struct convert_target now; /* format of the frames the stage was promised */
-  struct converter *guard;  /* brings later formats back to the promised one */
-  bool nothing;             /* want_none */
-  int64_t *times_us;        /* sm_only_at */
+  struct converter *guard;   /* brings later formats back to the promised one */
+  bool nothing;              /* want_none */
+  int64_t *times_us;         /* sm_only_at */
   uint32_t time_count, time_flags;
 };
 
@@ -42,25 +42,25 @@ struct stage {
   enum stage_phase phase; /* pass.lock */
   bool has_thread;
   pthread_t thread;
-  bool active;     /* takes part: not done, or needed by a stage that is not */
-  bool late;       /* opens after GO */
+  bool active; /* takes part: not done, or needed by a stage that is not */
+  bool late;   /* opens after GO */
   bool dropped;
-  bool bypassed;   /* failed softly in open; its consumers take what it would have taken */
-  bool opened;     /* open() succeeded, close() is due */
-  bool passing;    /* failed softly while running, frames go through unchanged */
+  bool bypassed; /* failed softly in open; its consumers take what it would have taken */
+  bool opened;   /* open() succeeded, close() is due */
+  bool passing;  /* failed softly while running, frames go through unchanged */
   bool released; /* [main] asked to run */
   bool in_open, verdict_sent;
   sm_status verdict;
   void *self;
   struct flow_node *node;
-  struct stage_input *inputs;   /* in the order of open()'s `in` */
+  struct stage_input *inputs; /* in the order of open()'s `in` */
   uint32_t input_count;
-  uint32_t *queue_inputs;       /* flow input -> inputs[] */
+  uint32_t *queue_inputs; /* flow input -> inputs[] */
   struct stage_output outputs[PASS_OUTPUTS_MAX];
   uint32_t output_count;
   uint32_t fraction_ppm; /* last written; another value in the page means that the stage reports its own */
   bool own_progress;
-  uint64_t frames[3];    /* by SM_STREAM_... */
+  uint64_t frames[3]; /* by SM_STREAM_... */
 };
 
 /* [main] Fills inputs from the links. false: a stage it depends on is not there any more (pass_fault or blame done). */

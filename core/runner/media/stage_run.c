@@ -21,8 +21,10 @@ static void show_progress(struct stage *stage, int64_t at_us) {
   if (ppm < stage->fraction_ppm / 1000 * 1000 + 1000 && ppm < 999000) return;
   uint32_t expected = stage->fraction_ppm;
   if (!expected) expected = atomic_load(&page->fraction_ppm) == UINT32_MAX ? UINT32_MAX : 0;
-  if (atomic_compare_exchange_strong(&page->fraction_ppm, &expected, ppm)) stage->fraction_ppm = ppm;
-  else stage->own_progress = true; /* somebody else wrote it: the stage reports for itself */
+  if (atomic_compare_exchange_strong(&page->fraction_ppm, &expected, ppm))
+    stage->fraction_ppm = ppm;
+  else
+    stage->own_progress = true; /* somebody else wrote it: the stage reports for itself */
 }
 
 /* ---- formats ---- */
@@ -121,8 +123,10 @@ static sm_status take_frame(struct stage *stage, const struct flow_taken *taken)
   sm_status status = SM_OK;
   stage->frames[stage->inputs[i].desc.kind]++;
   show_progress(stage, taken->item.at_us);
-  if (!stage->passing) status = give_frame(stage, i, frame);
-  else if (pass_through(stage, i, frame) == OUTLET_STOPPED) status = SM_CANCELLED;
+  if (!stage->passing)
+    status = give_frame(stage, i, frame);
+  else if (pass_through(stage, i, frame) == OUTLET_STOPPED)
+    status = SM_CANCELLED;
   av_frame_free(&frame);
   return status;
 }
@@ -173,8 +177,7 @@ static void leave(struct stage *stage) {
 
 /* false: the stage has ended. */
 static bool go_on(struct stage *stage, sm_status status) {
-  if (stage_is_filter(stage) && unwanted(stage) && (status == SM_OK || status == SM_CANCELLED) &&
-      !ending(stage)) {
+  if (stage_is_filter(stage) && unwanted(stage) && (status == SM_OK || status == SM_CANCELLED) && !ending(stage)) {
     finish(stage, SM_DONE);
     return false;
   }

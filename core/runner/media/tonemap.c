@@ -35,14 +35,16 @@ void tonemap_destroy(struct tonemap **address) {
 
 static int graph_for(struct tonemap *t, const AVFrame *in) {
   char text[512];
-  if (picture_graph_fits(&t->graph, in) && t->transfer == (int)in->color_trc && t->primaries == (int)in->color_primaries &&
-      t->matrix == (int)in->colorspace && t->range == (int)in->color_range)
+  if (picture_graph_fits(&t->graph, in) && t->transfer == (int)in->color_trc &&
+      t->primaries == (int)in->color_primaries && t->matrix == (int)in->colorspace && t->range == (int)in->color_range)
     return 0;
   t->transfer = in->color_trc;
   t->primaries = in->color_primaries;
   t->matrix = in->colorspace;
   t->range = in->color_range;
-  const char *matrix = in->colorspace == AVCOL_SPC_BT709 ? "709" : in->colorspace == AVCOL_SPC_BT2020_CL ? "2020_cl" : "2020_ncl";
+  const char *matrix = in->colorspace == AVCOL_SPC_BT709       ? "709"
+                       : in->colorspace == AVCOL_SPC_BT2020_CL ? "2020_cl"
+                                                               : "2020_ncl";
   snprintf(text, sizeof text,
            "zscale=tin=%s:min=%s:pin=%s:rin=%s:t=linear:npl=100,format=gbrpf32le,zscale=p=709,"
            "tonemap=tonemap=hable:desat=0,zscale=t=709:m=709:p=709:r=limited,format=yuv420p",

@@ -30,7 +30,8 @@ static sm_status host_fail(sm_task *task, sm_status verdict, const char *text, c
   snprintf(of(task)->blame, sizeof of(task)->blame, "%s", text);
   return verdict;
 }
-static const sm_host host = {.size = sizeof host, .abi_major = SM_ABI_MAJOR, .cancelled = host_cancelled, .fail = host_fail};
+static const sm_host host = {
+    .size = sizeof host, .abi_major = SM_ABI_MAJOR, .cancelled = host_cancelled, .fail = host_fail};
 
 /* ---- the stages ---- */
 
@@ -90,7 +91,8 @@ static AVFrame *resized(const struct lab_stage *s, const AVFrame *frame) {
   made->format = frame->format;
   made->pts = frame->pts;
   if (av_frame_get_buffer(made, 0) < 0) abort();
-  for (int i = 0; i < 3; i++) memset(made->data[i], 128, (size_t)made->linesize[i] * (size_t)(i ? (made->height + 1) / 2 : made->height));
+  for (int i = 0; i < 3; i++)
+    memset(made->data[i], 128, (size_t)made->linesize[i] * (size_t)(i ? (made->height + 1) / 2 : made->height));
   return made;
 }
 
@@ -139,7 +141,8 @@ static void note(struct lab_stage *s, uint32_t stream, const AVFrame *f) {
   if (!seen->frames && s->task->lab->measures && f->format == AV_PIX_FMT_YUV420P)
     lab_quarters(f->data[0], f->linesize[0], f->width, f->height, seen->quarters);
   if (seen->frames && at <= seen->last_us && !s->times_us) seen->disorder = true;
-  if (seen->kind == SM_STREAM_VIDEO && seen->frames && !seen->changes && (f->width != seen->width || f->height != seen->height))
+  if (seen->kind == SM_STREAM_VIDEO && seen->frames && !seen->changes &&
+      (f->width != seen->width || f->height != seen->height))
     seen->odd_size = true;
   if (at < s->merge_us && !s->times_us) s->merge_disorder = true;
   if (at > s->merge_us) s->merge_us = at;
@@ -210,10 +213,13 @@ static sm_status stage_close(sm_task *task, void *self, sm_status why) {
 }
 
 #define OPS(flags_)                                                                                                    \
-  {.size = sizeof(sm_media_ops), .flags = flags_, .open = stage_open, .format = stage_format, .frame = stage_frame,     \
-   .nothing_before = stage_nothing_before, .flush = stage_flush, .close = stage_close}
+  {                                                                                                                    \
+    .size = sizeof(sm_media_ops), .flags = flags_, .open = stage_open, .format = stage_format, .frame = stage_frame,   \
+    .nothing_before = stage_nothing_before, .flush = stage_flush, .close = stage_close                                 \
+  }
 static const sm_media_ops plain = OPS(0), bypassing = OPS(SM_MEDIA_BYPASS), changing = OPS(SM_MEDIA_TAKES_CHANGES);
-static const sm_port in_ports[] = {SM_VIDEO("video", SM_PORT_OPTIONAL, "v"), SM_AUDIO("audio", SM_PORT_OPTIONAL, "a"), SM_PORTS_END};
+static const sm_port in_ports[] = {SM_VIDEO("video", SM_PORT_OPTIONAL, "v"), SM_AUDIO("audio", SM_PORT_OPTIONAL, "a"),
+                                   SM_PORTS_END};
 static const sm_port out_ports[] = {SM_VIDEO("video-out", 0, "v"), SM_AUDIO("audio-out", 0, "a"), SM_PORTS_END};
 
 /* ---- the runner's side ---- */
@@ -244,7 +250,8 @@ static void ctx_blame(struct pass_context *c, int32_t stage, sm_status status, c
   struct lab *lab = lab_of(c);
   (void)status;
   pthread_mutex_lock(&lab->lock);
-  if (!lab->stage[stage].blame[0]) snprintf(lab->stage[stage].blame, sizeof lab->stage[stage].blame, "%s", message ? message : "");
+  if (!lab->stage[stage].blame[0])
+    snprintf(lab->stage[stage].blame, sizeof lab->stage[stage].blame, "%s", message ? message : "");
   pthread_mutex_unlock(&lab->lock);
   if (getenv("LAB_LOUD")) fprintf(stderr, "blame %d: %s (%s)\n", stage, message, debug ? debug : "");
 }
@@ -269,9 +276,17 @@ static void ctx_log(struct pass_context *c, int32_t stage, int level, const char
 void lab_init(struct lab *lab) {
   memset(lab, 0, sizeof *lab);
   pthread_mutex_init(&lab->lock, NULL);
-  lab->c = (struct pass_context){.unit = &lab->unit, .stages = lab->rows, .page = &lab->page, .runner = lab,
-                                 .source_open = ctx_source_open, .opened = ctx_opened, .thread_for = ctx_thread_for,
-                                 .blame = ctx_blame, .verdict = ctx_verdict, .cancelled = ctx_cancelled, .log = ctx_log};
+  lab->c = (struct pass_context){.unit = &lab->unit,
+                                 .stages = lab->rows,
+                                 .page = &lab->page,
+                                 .runner = lab,
+                                 .source_open = ctx_source_open,
+                                 .opened = ctx_opened,
+                                 .thread_for = ctx_thread_for,
+                                 .blame = ctx_blame,
+                                 .verdict = ctx_verdict,
+                                 .cancelled = ctx_cancelled,
+                                 .log = ctx_log};
   lab->unit.kind = UNIT_PASS;
   lab->unit.stages = lab->specs;
   lab->unit.cores = 2;
@@ -321,8 +336,13 @@ void lab_ready(struct lab *lab) {
     *task = (struct lab_task){{.host = &host}, lab, i};
     s->task = task;
     lab->rows[i] = (struct pass_stage){.spec = &lab->specs[i], .task = &task->task};
-    lab->rows[i].stage = (sm_stage){.name = s->id, .kind = s->filter ? SM_KIND_FILTER : SM_KIND_SINK, .inputs = in_ports,
-                                    .outputs = out_ports, .media = s->bypass ? &bypassing : s->takes_changes ? &changing : &plain};
+    lab->rows[i].stage = (sm_stage){.name = s->id,
+                                    .kind = s->filter ? SM_KIND_FILTER : SM_KIND_SINK,
+                                    .inputs = in_ports,
+                                    .outputs = out_ports,
+                                    .media = s->bypass          ? &bypassing
+                                             : s->takes_changes ? &changing
+                                                                : &plain};
   }
 }
 

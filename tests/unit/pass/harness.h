@@ -13,27 +13,27 @@ struct seen { /* what a stage was given on one stream */
   int64_t first_us, last_us, end_us, last_floor_us;
   int32_t width, height, format, rate, channels; /* of the last frame */
   int32_t transfer, matrix, range;
-  bool disorder;       /* a timestamp that did not rise */
-  bool odd_size;       /* a frame of another size than the first, without format() */
+  bool disorder; /* a timestamp that did not rise */
+  bool odd_size; /* a frame of another size than the first, without format() */
   uint64_t samples;
   bool flushed;
-  uint8_t seconds[256]; /* frames began in this second */
+  uint8_t seconds[256];        /* frames began in this second */
   int64_t shots_us[LAB_SHOTS]; /* the first frames' times */
-  double quarters[4];  /* mean brightness of the first picture's quarters, row by row */
+  double quarters[4];          /* mean brightness of the first picture's quarters, row by row */
 };
 
 struct lab;
-struct lab_stage { /* set before lab_ready */
+struct lab_stage {       /* set before lab_ready */
   const char *id, *uses; /* uses: "sink", "filter" or "none" */
   bool filter, soft, done, bypass, takes_changes, late;
   int32_t video_from, audio_from; /* -2: not connected, -1: source, else a filter */
   uint64_t fail_at, done_at;      /* at the n-th frame */
   sm_status fail_with, open_with;
-  uint32_t frame_us;              /* how long a frame takes */
-  uint32_t hold;                  /* filter: emits frames this late */
-  uint32_t keep_one_in;           /* filter: drops the others */
-  int32_t out_width;              /* filter: makes frames of this width */
-  sm_stream want;                 /* want_... of the video stream; audio wants likewise */
+  uint32_t frame_us;    /* how long a frame takes */
+  uint32_t hold;        /* filter: emits frames this late */
+  uint32_t keep_one_in; /* filter: drops the others */
+  int32_t out_width;    /* filter: makes frames of this width */
+  sm_stream want;       /* want_... of the video stream; audio wants likewise */
   bool use_wants, no_audio;
   const int64_t *times_us;
   uint32_t time_count, time_flags;
@@ -74,7 +74,8 @@ struct lab {
   _Atomic bool cancel;
   const char *path; /* source_open */
   bool drop[LAB_STAGES];
-  bool measures; /* reads pixels (off where frames cross threads under TSan: libavutil's reference counts are not instrumented) */
+  bool measures; /* reads pixels (off where frames cross threads under TSan: libavutil's reference counts are not
+                    instrumented) */
   int opened;
   struct value *facts;
   struct unit_artifact source;

@@ -56,7 +56,10 @@ static void reader_unwanted(void *reader, uint32_t stream) {
 
 static const struct reader_ops ops = {reader_open, reader_next, reader_unwanted, free, outlet_release_frame};
 
-struct decoder_start { struct synthetic *s; uint32_t stream; };
+struct decoder_start {
+  struct synthetic *s;
+  uint32_t stream;
+};
 
 static void *decoder_main(void *context) {
   struct decoder_start start = *(struct decoder_start *)context;
@@ -127,8 +130,12 @@ void synthetic_init(struct synthetic *s, uint32_t streams, bool seekable) {
   memset(s, 0, sizeof *s);
   s->seekable = seekable;
   s->origin = (struct origin){.self = s, .count = streams, .join_graph = join_graph, .start = start, .wait = wait_all};
-  s->origin.info = (sm_source){.size = sizeof(sm_source), .name = "synthetic", .container = "script", .cores = 2,
-                               .seekable = seekable, .duration_method = SM_DURATION_UNKNOWN};
+  s->origin.info = (sm_source){.size = sizeof(sm_source),
+                               .name = "synthetic",
+                               .container = "script",
+                               .cores = 2,
+                               .seekable = seekable,
+                               .duration_method = SM_DURATION_UNKNOWN};
   for (uint32_t i = 0; i < streams; i++) {
     sm_stream *desc = &s->origin.streams[i].desc;
     desc->kind = i ? SM_STREAM_AUDIO : SM_STREAM_VIDEO;

@@ -4,7 +4,10 @@
 #include "harness.h"
 #include "media/demux.h"
 
-struct script_item { uint32_t stream; int64_t at_us; };
+struct script_item {
+  uint32_t stream;
+  int64_t at_us;
+};
 
 struct synthetic {
   struct origin origin;

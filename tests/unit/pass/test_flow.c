@@ -48,7 +48,8 @@ static void usual_queues(void) {
   unsetenv("STAGEMILL_PASS_WINDOW_MS");
 }
 
-static void assert_all_seen(const struct bench *b, const struct lab_stage *s, uint32_t stream, const struct seen *seen) {
+static void assert_all_seen(const struct bench *b, const struct lab_stage *s, uint32_t stream,
+                            const struct seen *seen) {
   uint64_t expected = 0;
   for (uint32_t i = 0; i < b->source.count; i++) expected += b->source.items[i].stream == stream;
   assert_int_equal(seen->frames, expected);

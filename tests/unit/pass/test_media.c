@@ -57,8 +57,8 @@ static int64_t stat_of(const char *key) { return value_get_int(stats, key, -1); 
 static int64_t probe_frames(const char *name, const char *stream) {
   char command[1400], line[64] = "";
   snprintf(command, sizeof command,
-           "ffprobe -v error -count_frames -select_streams %s -show_entries stream=nb_read_frames -of csv=p=0 '%s'", stream,
-           sample(name));
+           "ffprobe -v error -count_frames -select_streams %s -show_entries stream=nb_read_frames -of csv=p=0 '%s'",
+           stream, sample(name));
   FILE *f = popen(command, "r");
   assert_non_null(f);
   if (!fgets(line, sizeof line, f)) line[0] = 0;
@@ -83,8 +83,9 @@ static void assert_counts(const char *name, const struct lab_stage *sink) {
 
 static void frames_are_those_an_independent_decoder_counts(void **state) {
   (void)state;
-  static const char *const names[] = {"plain.mp4", "vfr.mp4", "video_only.mp4", "interlaced.mpg", "tenbit.mkv", "wrap.ts",
-                                      "avi.avi", "raw.h264", "offset.mkv", "late20.ts", "apart.ts", "editlist.mp4"};
+  static const char *const names[] = {"plain.mp4",  "vfr.mp4",   "video_only.mp4", "interlaced.mpg",
+                                      "tenbit.mkv", "wrap.ts",   "avi.avi",        "raw.h264",
+                                      "offset.mkv", "late20.ts", "apart.ts",       "editlist.mp4"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     struct lab_stage *sink = watch(names[i]);
     assert_counts(names[i], sink);
@@ -120,7 +121,8 @@ static void pictures_are_upright_square_and_even(void **state) {
 static void probe_quarters(const char *name, int width, int height, double quarters[4]) {
   char command[1400];
   uint8_t *picture = malloc((size_t)width * (size_t)height);
-  snprintf(command, sizeof command, "ffmpeg -nostdin -v error -i '%s' -frames:v 1 -pix_fmt gray -f rawvideo -", sample(name));
+  snprintf(command, sizeof command, "ffmpeg -nostdin -v error -i '%s' -frames:v 1 -pix_fmt gray -f rawvideo -",
+           sample(name));
   FILE *f = popen(command, "r");
   assert_non_null(f);
   assert_int_equal(fread(picture, (size_t)width, (size_t)height, f), height);
@@ -250,7 +252,8 @@ static void hdr_is_mapped_for_those_who_ask_and_only_for_them(void **state) {
   static const char *const names[] = {"hdr10.mp4", "hlg.mkv"};
   for (size_t i = 0; i < 2; i++) {
     begin(names[i]);
-    struct lab_stage *sdr = lab_sink(&lab, "sdr", -1, -1), *small = lab_sink(&lab, "small", -1, -1), *hdr = lab_sink(&lab, "hdr", -1, -1);
+    struct lab_stage *sdr = lab_sink(&lab, "sdr", -1, -1), *small = lab_sink(&lab, "small", -1, -1),
+                     *hdr = lab_sink(&lab, "hdr", -1, -1);
     sdr->use_wants = small->use_wants = true;
     sdr->want.want_sdr = small->want.want_sdr = 1;
     small->want.want_width = 160;
@@ -340,7 +343,8 @@ static void a_few_flipped_bits_are_survived(void **state) {
 static void a_poster_alone_is_found_by_seeking(void **state) {
   (void)state;
   static const int64_t times[] = {0, 1010000, 1990000, 2000000, 15500000, 100000000};
-  static const int64_t exact[] = {0, 1000000, 1960000, 2000000, 15480000, 19960000}, near[] = {0, 2000000, 2000000, 2000000, 16000000, 18000000};
+  static const int64_t exact[] = {0, 1000000, 1960000, 2000000, 15480000, 19960000},
+                       near[] = {0, 2000000, 2000000, 2000000, 16000000, 18000000};
   for (int nearest = 0; nearest < 2; nearest++) {
     begin("keys.mp4");
     struct lab_stage *poster = lab_sink(&lab, "poster", -1, -2);
@@ -359,7 +363,8 @@ static void a_poster_alone_is_found_by_seeking(void **state) {
 /* Seeking and decoding everything must show the same pictures. */
 static void seeking_finds_what_decoding_everything_finds(void **state) {
   (void)state;
-  static const char *const names[] = {"sixty.ts", "interlaced.mpg", "rot90.mp4", "vfr.mp4", "offset.mkv", "avi.avi", "joined.ts", "wrap.ts", "editlist.mp4"};
+  static const char *const names[] = {"sixty.ts", "interlaced.mpg", "rot90.mp4", "vfr.mp4",     "offset.mkv",
+                                      "avi.avi",  "joined.ts",      "wrap.ts",   "editlist.mp4"};
   static const int64_t times[] = {0, 700000, 1234567, 1900000, 2500000, 3333333, 59000000};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     int64_t shots[7];
@@ -372,9 +377,11 @@ static void seeking_finds_what_decoding_everything_finds(void **state) {
       assert_int_equal(run(), SM_OK);
       assert_int_equal(lab_video(poster)->frames, 7);
       for (int k = 0; k < 7; k++) {
-        if (!both) shots[k] = lab_video(poster)->shots_us[k];
+        if (!both)
+          shots[k] = lab_video(poster)->shots_us[k];
         else if (shots[k] != lab_video(poster)->shots_us[k])
-          fail_msg("%s at %lld: %lld by seeking, %lld else", names[i], (long long)times[k], (long long)shots[k], (long long)lab_video(poster)->shots_us[k]);
+          fail_msg("%s at %lld: %lld by seeking, %lld else", names[i], (long long)times[k], (long long)shots[k],
+                   (long long)lab_video(poster)->shots_us[k]);
       }
       end();
     }

@@ -35,8 +35,8 @@ static void follow(const struct picture_shape *s, int *x, int *y) {
 
 static void every_display_matrix_is_followed_exactly(void **state) {
   (void)state;
-  static const int cases[8][4] = {{1, 0, 0, 1}, {0, 1, -1, 0}, {-1, 0, 0, -1}, {0, -1, 1, 0},
-                                  {-1, 0, 0, 1}, {1, 0, 0, -1}, {0, 1, 1, 0}, {0, -1, -1, 0}};
+  static const int cases[8][4] = {{1, 0, 0, 1},  {0, 1, -1, 0}, {-1, 0, 0, -1}, {0, -1, 1, 0},
+                                  {-1, 0, 0, 1}, {1, 0, 0, -1}, {0, 1, 1, 0},   {0, -1, -1, 0}};
   for (int i = 0; i < 8; i++) {
     const int *k = cases[i];
     int32_t m[9] = {k[0] * 65536, k[1] * 65536, 0, k[2] * 65536, k[3] * 65536, 0, 0, 0, 1 << 30};
@@ -95,7 +95,7 @@ static void sound_follows_its_samples_and_keeps_real_gaps(void **state) {
   bool kept;
   sound_path_init(&p, (AVRational){1, 1000}, (AVRational){1, 48000});
   assert_int_equal(stamp(&p, 0, 1024, &kept), 0);
-  assert_int_equal(stamp(&p, 21, 1024, &kept), 1024);  /* a millisecond clock rounds */
+  assert_int_equal(stamp(&p, 21, 1024, &kept), 1024); /* a millisecond clock rounds */
   assert_int_equal(stamp(&p, 43, 1024, &kept), 2048);
   assert_int_equal(stamp(&p, AV_NOPTS_VALUE, 1024, &kept), 3072);
   assert_int_equal(stamp(&p, 1000, 1024, &kept), 48000); /* a gap */
