@@ -49,7 +49,8 @@ AVCodecContext *encoder_open(const struct encoder_setup *setup, struct fault *f)
   const struct rung *rung = setup->rung;
   const AVCodec *x264 = avcodec_find_encoder_by_name("libx264");
   if (!x264) {
-    fault_set(f, SM_FAIL, AVERROR_ENCODER_NOT_FOUND, "this FFmpeg has no libx264 encoder: install libavcodec with x264");
+    fault_set(f, SM_FAIL, AVERROR_ENCODER_NOT_FOUND,
+              "this FFmpeg has no libx264 encoder: install libavcodec with x264");
     return NULL;
   }
   AVCodecContext *c = avcodec_alloc_context3(x264);
@@ -63,7 +64,8 @@ AVCodecContext *encoder_open(const struct encoder_setup *setup, struct fault *f)
   if (err >= 0) err = avcodec_open2(c, x264, NULL);
   if (err < 0) {
     fault_set(f, err == AVERROR(ENOMEM) ? SM_RETRY : SM_FAIL, err,
-              "the H.264 encoder refuses rendition %s (%dx%d, preset %s, profile %s%s%s): change ladder, preset, tune or profile",
+              "the H.264 encoder refuses rendition %s (%dx%d, preset %s, profile %s%s%s): change ladder, preset, tune "
+              "or profile",
               rung->name, rung->width, rung->height, setup->preset, setup->profile, setup->tune ? ", tune " : "",
               setup->tune ? setup->tune : "");
     avcodec_free_context(&c);

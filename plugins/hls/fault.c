@@ -24,9 +24,10 @@ sm_status fault_set(struct fault *f, sm_status status, int libav_error, const ch
 
 sm_status fault_write(struct fault *f, int libav_error, const char *name) {
   if (libav_error == AVERROR(ENOSPC) || libav_error == AVERROR(EDQUOT))
-    return fault_set(f, SM_RETRY, libav_error, "the disk is full while writing %s: free space in the output folder", name);
-  if (libav_error == AVERROR(EFBIG))
-    return fault_set(f, SM_FAIL, libav_error, "%s reached the size limit of this attempt: raise the limit or lower the bitrate",
+    return fault_set(f, SM_RETRY, libav_error, "the disk is full while writing %s: free space in the output folder",
                      name);
+  if (libav_error == AVERROR(EFBIG))
+    return fault_set(f, SM_FAIL, libav_error,
+                     "%s reached the size limit of this attempt: raise the limit or lower the bitrate", name);
   return fault_set(f, SM_RETRY, libav_error, "cannot write %s: check the output folder", name);
 }

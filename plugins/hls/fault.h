@@ -3,7 +3,7 @@
 #include <stagemill/abi.h>
 
 struct fault {
-  sm_status status; /* SM_OK: none */
+  sm_status status;  /* SM_OK: none */
   char message[512]; /* for the operator */
   char debug[160];   /* for the log */
 };

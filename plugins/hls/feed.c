@@ -1,5 +1,5 @@
-/* feed.c - frames from the pass become items of the lanes. Two promises are kept here, on which everything after it relies:
- * pictures come at every grid point, and sound comes without holes for as long as there are pictures. */
+/* feed.c - frames from the pass become items of the lanes. Two promises are kept here, on which everything after it
+ * relies: pictures come at every grid point, and sound comes without holes for as long as there are pictures. */
 #include <libavutil/mathematics.h>
 
 #include "session.h"
@@ -52,7 +52,8 @@ static AVFrame *black(int width, int height) {
   for (int plane = 0; plane < 3; plane++) {
     int rows = plane ? (height + 1) / 2 : height;
     for (int y = 0; y < rows; y++)
-      for (int x = 0; x < frame->linesize[plane]; x++) frame->data[plane][y * frame->linesize[plane] + x] = plane ? 128 : 16;
+      for (int x = 0; x < frame->linesize[plane]; x++)
+        frame->data[plane][y * frame->linesize[plane] + x] = plane ? 128 : 16;
   }
   return frame;
 }

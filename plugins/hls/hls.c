@@ -5,13 +5,15 @@
 #include "session.h"
 
 static const sm_port inputs[] = {SM_VIDEO("video", SM_PORT_OPTIONAL, "pictures to encode"),
-                                 SM_AUDIO("audio", SM_PORT_OPTIONAL, "sound; of several tracks the default one"), SM_PORTS_END};
+                                 SM_AUDIO("audio", SM_PORT_OPTIONAL, "sound; of several tracks the default one"),
+                                 SM_PORTS_END};
 
 static const sm_port outputs[] = {
     SM_OUTPUT("master", "application/vnd.apple.mpegurl", "the playlist to hand to a player"),
     SM_OUTPUTS("playlists", "application/vnd.apple.mpegurl", "one for each rendition"),
     SM_OUTPUTS("segments", "video/mp2t|video/mp4|audio/mp4", "segments, and initialisation sections of fragmented MP4"),
-    SM_PORT("mp4", SM_PORT_ARTIFACT, SM_PORT_OPTIONAL, "video/mp4|audio/mp4", "the largest rendition as one file, with `mp4: true`"),
+    SM_PORT("mp4", SM_PORT_ARTIFACT, SM_PORT_OPTIONAL, "video/mp4|audio/mp4",
+            "the largest rendition as one file, with `mp4: true`"),
     SM_PORTS_END};
 
 static const sm_result results[] = {
@@ -31,7 +33,8 @@ static const sm_result results[] = {
 static const sm_media_ops ops =
     SM_MEDIA_OPS(0, session_open, NULL, session_frame, session_nothing_before, session_flush, session_close);
 
-static const sm_stage stages[] = {SM_MEDIA_STAGE("hls", "adaptive HTTP Live Streaming: a ladder of H.264/AAC renditions",
-                                                 SM_KIND_SINK, settings_params, inputs, outputs, results, &ops, hls_plan),
-                                  SM_STAGES_END};
+static const sm_stage stages[] = {
+    SM_MEDIA_STAGE("hls", "adaptive HTTP Live Streaming: a ladder of H.264/AAC renditions", SM_KIND_SINK,
+                   settings_params, inputs, outputs, results, &ops, hls_plan),
+    SM_STAGES_END};
 SM_PLUGIN("org.stagemill.hls", "0.1.0", "MIT", stages);

@@ -17,8 +17,8 @@ static int even_below(int n) { return n < 2 ? 2 : n & ~1; }
 
 static int short_edge(const struct ladder_source *s) { return s->width < s->height ? s->width : s->height; }
 
-/* A film clip at 1080p24, preset fast, crf 23 needs 3-5 Mb/s; the cap stands above that and shrinks a little slower than
- * the area, as small pictures carry more detail per pixel. */
+/* A film clip at 1080p24, preset fast, crf 23 needs 3-5 Mb/s; the cap stands above that and shrinks a little slower
+ * than the area, as small pictures carry more detail per pixel. */
 int64_t ladder_default_maxrate(int width, int height, double frame_rate) {
   double share = (double)width * height / (1920.0 * 1080.0);
   double rate = 6.5e6 * pow(share, 0.75) * (frame_rate > 35 ? 1.4 : 1.0);
@@ -69,8 +69,8 @@ static void add(struct rung *rungs, size_t *count, const struct ladder_choice *c
   (*count)++;
 }
 
-/* The source's own size on top, unless a standard edge lies within 2 % of it; a standard edge that the top exceeds by less
- * than a quarter would be the same picture twice. */
+/* The source's own size on top, unless a standard edge lies within 2 % of it; a standard edge that the top exceeds by
+ * less than a quarter would be the same picture twice. */
 static size_t build_automatic(const struct ladder_choice *choice, const struct ladder_source *source,
                               struct rung *rungs) {
   size_t count = 0;

@@ -10,8 +10,8 @@
 /* What the operator asks of one rendition. Zero (or an empty name) leaves the choice to the ladder. */
 struct rung_wish {
   char name[LADDER_NAME];
-  int width, height; /* a box the picture is fitted into; one of them alone bounds that side only */
-  bool by_short_edge; /* `1080p`: height is the short edge, whatever the orientation */
+  int width, height;                 /* a box the picture is fitted into; one of them alone bounds that side only */
+  bool by_short_edge;                /* `1080p`: height is the short edge, whatever the orientation */
   int64_t bitrate, maxrate, bufsize; /* bit/s, bit/s, bits */
   double crf;                        /* below 0: the stage's own */
 };
@@ -19,8 +19,8 @@ struct rung_wish {
 /* One rendition as it will be encoded. */
 struct rung {
   char name[LADDER_NAME];
-  int width, height;     /* even, at least 2; 0 for audio alone */
-  int64_t bitrate;       /* average wanted; 0: constant quality */
+  int width, height; /* even, at least 2; 0 for audio alone */
+  int64_t bitrate;   /* average wanted; 0: constant quality */
   int64_t maxrate, bufsize;
   double crf;
 };
@@ -39,9 +39,9 @@ struct ladder_choice {
   size_t wish_count;
 };
 
-/* Fills rungs (room for LADDER_MAX) in the operator's order, largest first when automatic, and returns how many, at least
- * one. Without `upscale` no rung exceeds the source: of the wishes that would, the smallest is made at the source's size and the
- * rest are dropped. */
+/* Fills rungs (room for LADDER_MAX) in the operator's order, largest first when automatic, and returns how many, at
+ * least one. Without `upscale` no rung exceeds the source: of the wishes that would, the smallest is made at the
+ * source's size and the rest are dropped. */
 size_t ladder_build(const struct ladder_choice *choice, const struct ladder_source *source,
                     struct rung rungs[LADDER_MAX]);
 

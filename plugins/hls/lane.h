@@ -1,5 +1,6 @@
-/* lane.h - a thread with a short bounded queue that scales and encodes one or several renditions. The stage's thread feeds every
- * lane; a lane waits for nobody but its own queue, so a full one can hold up the stage and never another lane. */
+/* lane.h - a thread with a short bounded queue that scales and encodes one or several renditions. The stage's thread
+ * feeds every lane; a lane waits for nobody but its own queue, so a full one can hold up the stage and never another
+ * lane. */
 #pragma once
 #include <libavcodec/avcodec.h>
 #include <stdbool.h>
@@ -18,8 +19,8 @@ struct lane *lane_start(struct rendition **renditions, size_t count, lane_stop_f
 /* Drops what is queued and joins the thread. */
 void lane_stop(struct lane **lane);
 
-/* Each takes a reference of its own. They block while the queue is full; false: the lane has failed (lane_fault) or was told
- * to stop. */
+/* Each takes a reference of its own. They block while the queue is full; false: the lane has failed (lane_fault) or was
+ * told to stop. */
 bool lane_picture(struct lane *lane, const AVFrame *frame, int64_t pts, bool key);
 bool lane_sound(struct lane *lane, const AVPacket *packet);
 /* No more: encoders are flushed, the last segments end at `end`. */

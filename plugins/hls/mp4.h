@@ -1,4 +1,5 @@
-/* mp4.h - the packets of one rendition once more, as one MP4 file with its index in front: a deliverable that costs no encode. */
+/* mp4.h - the packets of one rendition once more, as one MP4 file with its index in front: a deliverable that costs no
+ * encode. */
 #pragma once
 #include <libavcodec/avcodec.h>
 

@@ -6,8 +6,8 @@
 #define STEM_MAX 96
 
 static bool plain(unsigned char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
-         c == '~';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+         c == '.' || c == '~';
 }
 
 /* Cuts at the start of a UTF-8 sequence, never inside one. */
@@ -66,11 +66,13 @@ static const char *check_path(const char *path) {
   if (!path[0] || path[0] == '/') return "it must be a relative path";
   if (strstr(path, "//") || path[strlen(path) - 1] == '/') return "it has an empty part";
   for (const char *c = path; *c; c++)
-    if ((unsigned char)*c < 0x20 || *c == '\\' || *c == 0x7f) return "it holds a character that file names should not have";
+    if ((unsigned char)*c < 0x20 || *c == '\\' || *c == 0x7f)
+      return "it holds a character that file names should not have";
   for (const char *part = path; part; part = strchr(part, '/')) {
     if (*part == '/') part++;
     size_t length = strcspn(part, "/");
-    if ((length == 1 && part[0] == '.') || (length == 2 && !strncmp(part, "..", 2))) return "it must not hold '.' or '..'";
+    if ((length == 1 && part[0] == '.') || (length == 2 && !strncmp(part, "..", 2)))
+      return "it must not hold '.' or '..'";
   }
   return NULL;
 }
@@ -86,7 +88,8 @@ const char *names_check(const char *pattern, bool segment, bool many) {
   if (segment && !index) return "it must hold {index}, or every segment would have the same name";
   if (index && strchr(index, '/')) return "{index} must stand after the last '/'";
   if (!segment && index) return "{index} is for segments only";
-  if (many && !strstr(pattern, "{rendition}")) return "it must hold {rendition}, or the renditions would overwrite each other";
+  if (many && !strstr(pattern, "{rendition}"))
+    return "it must hold {rendition}, or the renditions would overwrite each other";
   return NULL;
 }
 

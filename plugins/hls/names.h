@@ -5,12 +5,12 @@
 
 #define NAMES_MAX 256
 
-/* What stands for {name}: the source's base name without its extension, with everything that needs care in a URL, a shell or
- * an object store replaced by '_'. Never empty. */
+/* What stands for {name}: the source's base name without its extension, with everything that needs care in a URL, a
+ * shell or an object store replaced by '_'. Never empty. */
 void names_stem(const char *source, char stem[NAMES_MAX]);
 
-/* Expands {name}, {rendition} and {index} (three digits, more when needed; negative: "init", and .mp4 for .m4s). False: too long, or a
- * placeholder that does not exist. */
+/* Expands {name}, {rendition} and {index} (three digits, more when needed; negative: "init", and .mp4 for .m4s). False:
+ * too long, or a placeholder that does not exist. */
 bool names_expand(const char *pattern, const char *name, const char *rendition, long index, char out[NAMES_MAX]);
 
 /* NULL, or the sentence about what is wrong with a pattern. segment: it must hold {index}, in its last component. many:

@@ -49,7 +49,8 @@ static void take_picture(struct look *look, AVFormatContext *source, AVStream *s
 static void take_streams(struct look *look, AVFormatContext *source) {
   for (unsigned i = 0; i < source->nb_streams; i++) {
     AVStream *stream = source->streams[i];
-    bool video = stream->codecpar->codec_type == AVMEDIA_TYPE_VIDEO && !(stream->disposition & AV_DISPOSITION_ATTACHED_PIC);
+    bool video =
+        stream->codecpar->codec_type == AVMEDIA_TYPE_VIDEO && !(stream->disposition & AV_DISPOSITION_ATTACHED_PIC);
     if (video && !look->picture.width) take_picture(look, source, stream);
     look->sound |= stream->codecpar->codec_type == AVMEDIA_TYPE_AUDIO;
   }

@@ -141,7 +141,8 @@ static sm_status describe_variant(struct session *s, struct rendition *r, struct
   char video[16] = "";
   if (r->encoder && !encoder_codec_name(r->encoder->extradata, (size_t)r->encoder->extradata_size, video))
     return sm_fail(s->task, SM_FAIL, NULL, "the H.264 encoder of rendition %s gave no sequence header", r->rung.name);
-  snprintf(v->codecs, sizeof v->codecs, "%s%s%s", video, r->encoder && s->sound ? "," : "", s->sound ? "mp4a.40.2" : "");
+  snprintf(v->codecs, sizeof v->codecs, "%s%s%s", video, r->encoder && s->sound ? "," : "",
+           s->sound ? "mp4a.40.2" : "");
   return SM_OK;
 }
 

@@ -42,8 +42,8 @@ static int prepare_scaled(struct rendition *r) {
 static int scale(struct rendition *r, const AVFrame *from) {
   int err = prepare_scaled(r);
   if (err < 0) return err;
-  r->scaler = sws_getCachedContext(r->scaler, from->width, from->height, (enum AVPixelFormat)from->format, r->rung.width,
-                                   r->rung.height, AV_PIX_FMT_YUV420P, SWS_BICUBIC, NULL, NULL, NULL);
+  r->scaler = sws_getCachedContext(r->scaler, from->width, from->height, (enum AVPixelFormat)from->format,
+                                   r->rung.width, r->rung.height, AV_PIX_FMT_YUV420P, SWS_BICUBIC, NULL, NULL, NULL);
   if (!r->scaler) return AVERROR(EINVAL);
   err = sws_scale(r->scaler, (const uint8_t *const *)from->data, from->linesize, 0, from->height, r->scaled->data,
                   r->scaled->linesize);
@@ -89,8 +89,9 @@ static sm_status encode(struct rendition *r, const AVFrame *pixels, int64_t pts,
   int err = avcodec_send_frame(r->encoder, frame);
   av_frame_free(&frame);
   if (err < 0)
-    return fault_set(f, err == AVERROR(ENOMEM) ? SM_RETRY : SM_FAIL, err, "the H.264 encoder of rendition %s failed at %.3f s",
-                     r->rung.name, (double)pts / r->encoder->time_base.den);
+    return fault_set(f, err == AVERROR(ENOMEM) ? SM_RETRY : SM_FAIL, err,
+                     "the H.264 encoder of rendition %s failed at %.3f s", r->rung.name,
+                     (double)pts / r->encoder->time_base.den);
   return drain(r, f);
 }
 

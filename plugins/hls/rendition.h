@@ -1,5 +1,5 @@
-/* rendition.h - one rung at work: scale, encode, cut into segments. Every call but the [any thread] ones comes from the lane that
- * owns it. */
+/* rendition.h - one rung at work: scale, encode, cut into segments. Every call but the [any thread] ones comes from the
+ * lane that owns it. */
 #pragma once
 #include <libavcodec/avcodec.h>
 #include <stdbool.h>
@@ -27,8 +27,8 @@ sm_status rendition_open(struct rendition *r, const struct encoder_setup *encode
                          struct fault *f);
 void rendition_close(struct rendition *r);
 
-/* Encodes a picture at pts (ticks). *best: in, what a larger rendition scaled the source to, or the source itself; out, what
- * a smaller one had better scale from. */
+/* Encodes a picture at pts (ticks). *best: in, what a larger rendition scaled the source to, or the source itself; out,
+ * what a smaller one had better scale from. */
 sm_status rendition_picture(struct rendition *r, const AVFrame *source, const AVFrame **best, int64_t pts, bool key,
                             struct fault *f);
 /* The packet stays the caller's. */

@@ -13,8 +13,8 @@
 #include "timeline.h"
 
 #define WRITE_BUFFER (256 * 1024)
-/* MPEG-TS: PES packets may carry several AAC frames only when the muxer may delay that long; without it every frame is a PES
- * of its own and the start offset differs from everyone else's. */
+/* MPEG-TS: PES packets may carry several AAC frames only when the muxer may delay that long; without it every frame is
+ * a PES of its own and the start offset differs from everyone else's. */
 #define TS_MAX_DELAY_US 700000
 #define PRIMING 2160 /* a little more than 1024 samples at 44.1 kHz */
 #define TS_START (14 * (int64_t)TICKS / 10)
@@ -28,11 +28,11 @@ struct segmenter {
   char folder[1024], pattern[NAMES_MAX], name[NAMES_MAX], rendition[64], file[NAMES_MAX];
   bool fmp4, ended, offset_known;
   int fd, write_error;
-  uint64_t written;   /* into the open file */
+  uint64_t written; /* into the open file */
   struct packets pictures, sounds;
   int64_t segment, near, boundary, offset;
   int64_t end;
-  bool open;          /* a segment is being written */
+  bool open; /* a segment is being written */
   struct segment now;
   pthread_mutex_t lock; /* done, done_count, done_room */
   struct segment *done;
@@ -212,9 +212,10 @@ static int64_t audio_ticks(const struct segmenter *s, const AVPacket *p) {
   return av_rescale_q(p->pts, s->audio_base, (AVRational){1, TICKS});
 }
 
-/* All renditions see the same first timestamps, so all come to the same offset: the usual 1.4 s for TS, as little as possible
- * for fMP4, and more when reordering of very slow pictures would make the first decoding times negative. What must stay below
- * the first one: in TS the PCR, which runs ahead by the muxer's delay; in fMP4 the AAC encoder's priming. */
+/* All renditions see the same first timestamps, so all come to the same offset: the usual 1.4 s for TS, as little as
+ * possible for fMP4, and more when reordering of very slow pictures would make the first decoding times negative. What
+ * must stay below the first one: in TS the PCR, which runs ahead by the muxer's delay; in fMP4 the AAC encoder's
+ * priming. */
 static void choose_offset(struct segmenter *s, int64_t first) {
   if (s->offset_known) return;
   s->offset = s->fmp4 ? 0 : TS_START;
@@ -269,7 +270,8 @@ static sm_status step_both(struct segmenter *s, bool *more, struct fault *f) {
   if (sound_first) return write_sound(s, f);
   int64_t at = picture->pts;
   /* sound a little before the first picture: the playlist's time begins with it */
-  if (!s->done_count && !s->open && sound && audio_ticks(s, sound) < at) at = audio_ticks(s, sound) > 0 ? audio_ticks(s, sound) : 0;
+  if (!s->done_count && !s->open && sound && audio_ticks(s, sound) < at)
+    at = audio_ticks(s, sound) > 0 ? audio_ticks(s, sound) : 0;
   if (cut && segment_begin(s, at, f) != SM_OK) return f->status;
   return write_picture(s, f);
 }

@@ -1,5 +1,6 @@
-/* segmenter.h - the packets of one rendition become segment files: one muxer that lives as long as the rendition (its MPEG-TS
- * continuity counters run on), a new file at each IDR frame on a segment boundary, audio in the segment its timestamp lies in.
+/* segmenter.h - the packets of one rendition become segment files: one muxer that lives as long as the rendition (its
+ * MPEG-TS continuity counters run on), a new file at each IDR frame on a segment boundary, audio in the segment its
+ * timestamp lies in.
  *
  * A pass offers sound and picture without holes, so the segmenter waits for both when it has both. */
 #pragma once
@@ -16,12 +17,12 @@ struct segment {
 };
 
 struct segmenter_setup {
-  const char *folder; /* absolute, with its slash: where files go */
+  const char *folder;                     /* absolute, with its slash: where files go */
   const char *pattern, *name, *rendition; /* names.h */
   bool fmp4;
   const AVCodecContext *video, *audio; /* either may be NULL, not both; read during open only */
-  int64_t segment; /* ticks, a whole number of GOPs */
-  int64_t near;    /* tolerance at boundaries, ticks */
+  int64_t segment;                     /* ticks, a whole number of GOPs */
+  int64_t near;                        /* tolerance at boundaries, ticks */
 };
 
 struct segmenter;

@@ -39,7 +39,8 @@ static struct colours colours_of(const sm_stream *v) {
     c = (struct colours){AVCOL_RANGE_MPEG, AVCOL_PRI_BT709, AVCOL_TRC_BT709, AVCOL_SPC_BT709, AVCHROMA_LOC_LEFT};
     return c;
   }
-  if (c.space <= AVCOL_SPC_RGB || c.space == AVCOL_SPC_UNSPECIFIED) c.space = small ? AVCOL_SPC_SMPTE170M : AVCOL_SPC_BT709;
+  if (c.space <= AVCOL_SPC_RGB || c.space == AVCOL_SPC_UNSPECIFIED)
+    c.space = small ? AVCOL_SPC_SMPTE170M : AVCOL_SPC_BT709;
   bool old = c.space == AVCOL_SPC_SMPTE170M || c.space == AVCOL_SPC_BT470BG;
   if (c.primaries <= 0 || c.primaries == AVCOL_PRI_UNSPECIFIED)
     c.primaries = c.space == AVCOL_SPC_BT470BG ? AVCOL_PRI_BT470BG : old ? AVCOL_PRI_SMPTE170M : AVCOL_PRI_BT709;
@@ -90,7 +91,8 @@ static sm_status choose_rungs(struct session *s) {
   return SM_OK;
 }
 
-/* The folder that names are relative to, found by asking for the first segment's path (which also makes sub-folders). */
+/* The folder that names are relative to, found by asking for the first segment's path (which also makes sub-folders).
+ */
 static sm_status find_folder(struct session *s, const struct rung *rung) {
   char name[NAMES_MAX];
   names_expand(s->settings.pattern, s->stem, rung->name, 0, name);
@@ -115,12 +117,20 @@ static sm_status open_rendition(struct session *s, size_t index, int cores) {
   struct rendition *r = &s->renditions[index];
   r->rung = s->rungs[index];
   if (find_folder(s, &r->rung) != SM_OK) return s->fault.status;
-  struct encoder_setup encoder = {.rung = &r->rung, .preset = s->settings.preset, .profile = s->settings.profile,
-                                  .tune = s->settings.tune[0] ? s->settings.tune : NULL, .colours = s->colours,
-                                  .frame_rate = s->frame_rate, .threads = threads_for(s, &r->rung, cores)};
-  struct segmenter_setup segments = {.folder = s->base, .pattern = s->settings.pattern, .name = s->stem,
-                                     .rendition = r->rung.name, .fmp4 = s->settings.fmp4,
-                                     .audio = s->sound ? sound_codec(s->sound) : NULL, .segment = s->segment,
+  struct encoder_setup encoder = {.rung = &r->rung,
+                                  .preset = s->settings.preset,
+                                  .profile = s->settings.profile,
+                                  .tune = s->settings.tune[0] ? s->settings.tune : NULL,
+                                  .colours = s->colours,
+                                  .frame_rate = s->frame_rate,
+                                  .threads = threads_for(s, &r->rung, cores)};
+  struct segmenter_setup segments = {.folder = s->base,
+                                     .pattern = s->settings.pattern,
+                                     .name = s->stem,
+                                     .rendition = r->rung.name,
+                                     .fmp4 = s->settings.fmp4,
+                                     .audio = s->sound ? sound_codec(s->sound) : NULL,
+                                     .segment = s->segment,
                                      .near = timeline_tolerance(s->gop)};
   return rendition_open(r, s->video < 0 ? NULL : &encoder, &segments, &s->fault);
 }
@@ -141,8 +151,8 @@ static sm_status open_mp4(struct session *s, struct rendition *r) {
   return s->fault.status;
 }
 
-/* Encoders run on threads of their own, so two cores are one lane's worth. Renditions go, largest first, to the lane with the least
- * to do. */
+/* Encoders run on threads of their own, so two cores are one lane's worth. Renditions go, largest first, to the lane
+ * with the least to do. */
 static sm_status start_lanes(struct session *s, int cores) {
   struct rendition *order[LADDER_MAX], *members[LADDER_MAX][LADDER_MAX];
   size_t sizes[LADDER_MAX] = {0};
@@ -195,7 +205,8 @@ static sm_status open_all(struct session *s, sm_stream *in, uint32_t count) {
   return start_lanes(s, cores);
 }
 
-sm_status session_open(sm_task *task, sm_stream *in, uint32_t in_count, sm_stream *out, uint32_t *out_count, void **self) {
+sm_status session_open(sm_task *task, sm_stream *in, uint32_t in_count, sm_stream *out, uint32_t *out_count,
+                       void **self) {
   (void)out;
   *out_count = 0;
   struct session *s = calloc(1, sizeof *s);

@@ -1,5 +1,5 @@
-/* session.h - one run of the stage: from the streams a pass offers to lanes of renditions. All of it belongs to the thread on which
- * the host calls the stage. */
+/* session.h - one run of the stage: from the streams a pass offers to lanes of renditions. All of it belongs to the
+ * thread on which the host calls the stage. */
 #pragma once
 #include <stagemill/media.h>
 
@@ -29,8 +29,8 @@ struct session {
   AVFrame *held; /* what is on screen, or black before the first picture */
   /* On either side: nothing more comes before `limit`, time has reached `reached`; microseconds. */
   int64_t video_limit, video_reached, audio_limit, audio_reached;
-  bool heard; /* sound has come, not silence of ours alone */
-  int64_t duration_us; /* of the source, 0: unknown */
+  bool heard;                                   /* sound has come, not silence of ours alone */
+  int64_t duration_us;                          /* of the source, 0: unknown */
   char stem[NAMES_MAX], base[1024], title[160]; /* title: what followers read beside the bar */
   struct fault fault;
 };
@@ -38,7 +38,8 @@ struct session {
 #define NO_LIMIT (INT64_MAX / 4)
 
 /* The media calls of the stage (stagemill/media.h). */
-sm_status session_open(sm_task *task, sm_stream *in, uint32_t in_count, sm_stream *out, uint32_t *out_count, void **self);
+sm_status session_open(sm_task *task, sm_stream *in, uint32_t in_count, sm_stream *out, uint32_t *out_count,
+                       void **self);
 sm_status session_frame(sm_task *task, void *self, uint32_t stream, AVFrame *frame);
 sm_status session_nothing_before(sm_task *task, void *self, uint32_t stream, int64_t pts);
 sm_status session_flush(sm_task *task, void *self, uint32_t stream);

@@ -54,13 +54,15 @@ static sm_value field(sm_task *task, unsigned index, const char *name) {
 
 static bool good_name(const char *name) {
   size_t length = strlen(name);
-  return length && length <= 24 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == length;
+  return length && length <= 24 &&
+         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == length;
 }
 
 static sm_status read_map(sm_task *task, unsigned index, struct rung_wish *wish) {
   sm_value name = field(task, index, "name"), crf = field(task, index, "crf");
   if (name.text && !good_name(name.text))
-    return sm_fail(task, SM_FAIL, NULL, "ladder: the name '%.40s' must be 1 to 24 letters, digits, '-' or '_'", name.text);
+    return sm_fail(task, SM_FAIL, NULL, "ladder: the name '%.40s' must be 1 to 24 letters, digits, '-' or '_'",
+                   name.text);
   if (name.text) snprintf(wish->name, sizeof wish->name, "%s", name.text);
   wish->width = (int)field(task, index, "width").integer;
   wish->height = (int)field(task, index, "height").integer;
@@ -69,12 +71,15 @@ static sm_status read_map(sm_task *task, unsigned index, struct rung_wish *wish)
   wish->bufsize = field(task, index, "bufsize").integer;
   wish->crf = crf.kind == SM_IS_ABSENT ? -1 : crf.number;
   if (!wish->width && !wish->height)
-    return sm_fail(task, SM_FAIL, NULL, "ladder: rendition %u has neither width nor height: give one of them", index + 1);
+    return sm_fail(task, SM_FAIL, NULL, "ladder: rendition %u has neither width nor height: give one of them",
+                   index + 1);
   if (wish->bitrate && wish->crf >= 0)
     return sm_fail(task, SM_FAIL, NULL,
-                   "ladder: rendition %u has both bitrate and crf: keep one (crf with maxrate caps the bitrate)", index + 1);
+                   "ladder: rendition %u has both bitrate and crf: keep one (crf with maxrate caps the bitrate)",
+                   index + 1);
   if (wish->bitrate && wish->maxrate && wish->maxrate < wish->bitrate)
-    return sm_fail(task, SM_FAIL, NULL, "ladder: rendition %u has a maxrate below its bitrate: raise maxrate", index + 1);
+    return sm_fail(task, SM_FAIL, NULL, "ladder: rendition %u has a maxrate below its bitrate: raise maxrate",
+                   index + 1);
   return SM_OK;
 }
 
@@ -102,10 +107,12 @@ static sm_status read_ladder(sm_task *task, struct settings *s) {
     struct rung_wish *wish = &s->wishes[s->ladder.wish_count];
     memset(wish, 0, sizeof *wish);
     if (item.text && !strcmp(item.text, "auto")) {
-      if (count > 1) return sm_fail(task, SM_FAIL, NULL, "ladder: 'auto' stands alone: remove it or the other renditions");
+      if (count > 1)
+        return sm_fail(task, SM_FAIL, NULL, "ladder: 'auto' stands alone: remove it or the other renditions");
       break;
     }
-    sm_status status = item.kind == SM_IS_RECORD ? read_map(task, i, wish) : read_edge(task, item.text ? item.text : "", wish);
+    sm_status status =
+        item.kind == SM_IS_RECORD ? read_map(task, i, wish) : read_edge(task, item.text ? item.text : "", wish);
     if (status != SM_OK) return status;
     s->ladder.wish_count++;
   }
@@ -148,8 +155,9 @@ static sm_status read_names(sm_task *task, struct settings *s) {
   if (!strcmp(s->master, s->playlist)) return bad_name(task, "master", s->master, "the playlist has the same name");
   const char *right = s->fmp4 ? ".m4s" : ".ts", *wrong = s->fmp4 ? ".ts" : ".m4s";
   if (names_has_extension(s->pattern, wrong))
-    return sm_fail(task, SM_FAIL, NULL, "names: '%s' does not fit container %s: end it in %s or leave the extension out",
-                   s->pattern, s->fmp4 ? "fmp4" : "ts", right);
+    return sm_fail(task, SM_FAIL, NULL,
+                   "names: '%s' does not fit container %s: end it in %s or leave the extension out", s->pattern,
+                   s->fmp4 ? "fmp4" : "ts", right);
   if (!names_has_extension(s->pattern, right)) strncat(s->pattern, right, sizeof s->pattern - strlen(s->pattern) - 1);
   return SM_OK;
 }

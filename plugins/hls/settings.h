@@ -10,9 +10,9 @@ struct settings {
   struct rung_wish wishes[LADDER_MAX];
   double crf;
   char preset[16], tune[16], profile[16]; /* tune empty: none */
-  int64_t gop;     /* ticks; 0: gop_frames */
-  int gop_frames;  /* 0: gop */
-  int64_t segment; /* ticks, as written */
+  int64_t gop;                            /* ticks; 0: gop_frames */
+  int gop_frames;                         /* 0: gop */
+  int64_t segment;                        /* ticks, as written */
   bool fmp4, mp4;
   int64_t audio_bitrate;
   char pattern[NAMES_MAX], playlist[NAMES_MAX], master[NAMES_MAX];

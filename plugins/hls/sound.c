@@ -11,12 +11,12 @@
 struct sound {
   AVCodecContext *codec;
   AVAudioFifo *fifo;
-  AVFrame *block;     /* what the encoder takes at a time */
+  AVFrame *block; /* what the encoder takes at a time */
   AVRational time_base;
-  int64_t position;   /* next sample to go into the fifo, on the pass's clock */
-  int64_t encoded;    /* next sample to leave it */
+  int64_t position;     /* next sample to go into the fifo, on the pass's clock */
+  int64_t encoded;      /* next sample to leave it */
   int64_t silent_until; /* silence is still owed up to here */
-  int64_t wander;     /* WANDER_MS in samples */
+  int64_t wander;       /* WANDER_MS in samples */
   bool started, ended;
   bool silent; /* the newest samples are silence of ours: what follows is placed exactly */
 };
@@ -58,7 +58,8 @@ struct sound *sound_open(const struct sound_setup *setup, struct fault *f) {
   int err = open_codec(s, setup);
   if (err >= 0) err = make_buffers(s);
   if (err < 0) {
-    fault_set(f, SM_FAIL, err, "the AAC encoder does not take %d Hz with %d channels at %lld bit/s: change audio-bitrate",
+    fault_set(f, SM_FAIL, err,
+              "the AAC encoder does not take %d Hz with %d channels at %lld bit/s: change audio-bitrate",
               setup->sample_rate, setup->channels, (long long)setup->bitrate);
     sound_close(&s);
   }
@@ -86,12 +87,14 @@ static sm_status encode_block(struct sound *s, int samples, struct fault *f) {
     if (av_audio_fifo_read(s->fifo, (void **)s->block->data, samples) < samples) err = AVERROR_BUG;
   }
   if (err >= 0) err = avcodec_send_frame(s->codec, s->block);
-  if (err < 0) return fault_set(f, SM_FAIL, err, "the AAC encoder failed at %.3f s", (double)s->encoded / s->codec->sample_rate);
+  if (err < 0)
+    return fault_set(f, SM_FAIL, err, "the AAC encoder failed at %.3f s", (double)s->encoded / s->codec->sample_rate);
   s->encoded += samples;
   return SM_OK;
 }
 
-/* One block at a time: its packet is taken before the next goes in, as the encoder refuses input while it has output. */
+/* One block at a time: its packet is taken before the next goes in, as the encoder refuses input while it has output.
+ */
 static bool block_ready(const struct sound *s) { return av_audio_fifo_size(s->fifo) >= s->codec->frame_size; }
 
 static sm_status put(struct sound *s, uint8_t **data, int samples, struct fault *f) {

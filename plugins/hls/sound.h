@@ -1,5 +1,5 @@
-/* sound.h - one AAC encode for all renditions, from a stream without holes: where the source has no sound there is silence,
- * so that every segment carries audio for all of its time. */
+/* sound.h - one AAC encode for all renditions, from a stream without holes: where the source has no sound there is
+ * silence, so that every segment carries audio for all of its time. */
 #pragma once
 #include <libavcodec/avcodec.h>
 #include <stdbool.h>
@@ -20,7 +20,8 @@ void sound_close(struct sound **s);
 
 const AVCodecContext *sound_codec(const struct sound *s);
 
-/* A frame of planar float samples. Fill up to its start and take the packets first; samples that were there before are dropped. */
+/* A frame of planar float samples. Fill up to its start and take the packets first; samples that were there before are
+ * dropped. */
 sm_status sound_frame(struct sound *s, const AVFrame *frame, struct fault *f);
 
 /* Silence up to `until_us` when more than a blink is missing. */

@@ -1,6 +1,6 @@
-/* timeline.h - when pictures come: which of them start a GOP, where the picture must be held because none comes, how long the
- * last one lasts, how fast they come at most. One timeline decides for all renditions, so that their IDR frames stand at the
- * same instants whatever the source's frame rate does. Pure arithmetic, in ticks of 1/90000 s. */
+/* timeline.h - when pictures come: which of them start a GOP, where the picture must be held because none comes, how
+ * long the last one lasts, how fast they come at most. One timeline decides for all renditions, so that their IDR
+ * frames stand at the same instants whatever the source's frame rate does. Pure arithmetic, in ticks of 1/90000 s. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,13 +9,13 @@
 #define TIMELINE_RING 512
 
 struct timeline {
-  int64_t gop;    /* distance of two grid points */
-  int64_t frame;  /* nominal duration of a picture */
+  int64_t gop;   /* distance of two grid points */
+  int64_t frame; /* nominal duration of a picture */
   bool started;
   int64_t first;    /* the first picture */
   int64_t next_key; /* grid points are whole multiples of gop on the pass's clock */
   int64_t last;
-  int64_t end; /* where the last picture stops being shown */
+  int64_t end;                 /* where the last picture stops being shown */
   int64_t ring[TIMELINE_RING]; /* newest pictures, to find the highest rate within a second */
   uint64_t shown;
   uint32_t most_per_second;
@@ -24,7 +24,8 @@ struct timeline {
 /* frame_rate 0: unknown. */
 void timeline_init(struct timeline *t, int64_t gop, double frame_rate);
 
-/* A picture at pts (duration 0: unknown). False: it is not later than the one before and must be dropped. *key: it starts a GOP. */
+/* A picture at pts (duration 0: unknown). False: it is not later than the one before and must be dropped. *key: it
+ * starts a GOP. */
 bool timeline_picture(struct timeline *t, int64_t pts, int64_t duration, bool *key);
 
 /* True when no picture comes before `until` although a grid point lies well before it: the picture on screen is to be

@@ -220,16 +220,32 @@ static sm_status plan_note(sm_task *task, const char *what, const char *text, do
 
 static sm_status source(sm_task *task, sm_source *out, uint32_t size) {
   struct fake_host *h = fake(task);
-  sm_source s = {.size = sizeof s, .duration_method = SM_DURATION_HEADER, .duration_us = h->duration_us,
-                 .container = "fake", .name = h->source_name, .seekable = 1, .cores = h->cores};
+  sm_source s = {.size = sizeof s,
+                 .duration_method = SM_DURATION_HEADER,
+                 .duration_us = h->duration_us,
+                 .container = "fake",
+                 .name = h->source_name,
+                 .seekable = 1,
+                 .cores = h->cores};
   memcpy(out, &s, size < sizeof s ? size : sizeof s);
   return SM_OK;
 }
 
-static const sm_host table = {.size = sizeof(sm_host), .abi_major = SM_ABI_MAJOR, .abi_minor = SM_ABI_MINOR, .param = get_param,
-                              .input_open = input_open, .output_path = output_path, .output = output, .result = result,
-                              .result_item = result_item, .progress = progress, .log = log_line, .cancelled = cancelled,
-                              .fail = failed, .info = info, .plan_note = plan_note};
+static const sm_host table = {.size = sizeof(sm_host),
+                              .abi_major = SM_ABI_MAJOR,
+                              .abi_minor = SM_ABI_MINOR,
+                              .param = get_param,
+                              .input_open = input_open,
+                              .output_path = output_path,
+                              .output = output,
+                              .result = result,
+                              .result_item = result_item,
+                              .progress = progress,
+                              .log = log_line,
+                              .cancelled = cancelled,
+                              .fail = failed,
+                              .info = info,
+                              .plan_note = plan_note};
 
 struct fake_host *fake_create(const char *plugin, const char *stage, const char *folder) {
   void *file = dlopen(plugin, RTLD_NOW | RTLD_LOCAL);

@@ -1,5 +1,5 @@
-/* fakehost.h - a host for one media sink in this very process: loads the plugin file, answers the services from tables, and lets
- * the test hand over frames as it likes. What the stage says is kept to be looked at. */
+/* fakehost.h - a host for one media sink in this very process: loads the plugin file, answers the services from tables,
+ * and lets the test hand over frames as it likes. What the stage says is kept to be looked at. */
 #pragma once
 #include <pthread.h>
 #include <stagemill/media.h>

@@ -33,18 +33,21 @@ static void open_graph(struct source *s, AVStream *stream) {
     snprintf(args, sizeof args, "video_size=%dx%d:pix_fmt=%d:time_base=%d/%d:pixel_aspect=1/1", s->decoder->width,
              s->decoder->height, s->decoder->pix_fmt, stream->time_base.num, stream->time_base.den);
   else
-    snprintf(args, sizeof args, "time_base=%d/%d:sample_rate=%d:sample_fmt=%s:channel_layout=0x%llx", stream->time_base.num,
-             stream->time_base.den, s->decoder->sample_rate, av_get_sample_fmt_name(s->decoder->sample_fmt),
+    snprintf(args, sizeof args, "time_base=%d/%d:sample_rate=%d:sample_fmt=%s:channel_layout=0x%llx",
+             stream->time_base.num, stream->time_base.den, s->decoder->sample_rate,
+             av_get_sample_fmt_name(s->decoder->sample_fmt),
              (unsigned long long)(s->decoder->ch_layout.u.mask ? s->decoder->ch_layout.u.mask : AV_CH_LAYOUT_STEREO));
-  must(avfilter_graph_create_filter(&s->in, avfilter_get_by_name(video ? "buffer" : "abuffer"), "in", args, NULL, s->graph),
-       "source filter");
-  must(avfilter_graph_create_filter(&s->out, avfilter_get_by_name(video ? "buffersink" : "abuffersink"), "out", NULL, NULL,
+  must(avfilter_graph_create_filter(&s->in, avfilter_get_by_name(video ? "buffer" : "abuffer"), "in", args, NULL,
                                     s->graph),
+       "source filter");
+  must(avfilter_graph_create_filter(&s->out, avfilter_get_by_name(video ? "buffersink" : "abuffersink"), "out", NULL,
+                                    NULL, s->graph),
        "sink filter");
   AVFilterContext *middle;
-  must(avfilter_graph_create_filter(
-           &middle, avfilter_get_by_name(video ? "format" : "aformat"), "middle",
-           video ? "pix_fmts=yuv420p" : "sample_fmts=fltp:sample_rates=48000|44100:channel_layouts=stereo|mono", NULL, s->graph),
+  must(avfilter_graph_create_filter(&middle, avfilter_get_by_name(video ? "format" : "aformat"), "middle",
+                                    video ? "pix_fmts=yuv420p"
+                                          : "sample_fmts=fltp:sample_rates=48000|44100:channel_layouts=stereo|mono",
+                                    NULL, s->graph),
        "format filter");
   must(avfilter_link(s->in, 0, middle, 0), "link");
   must(avfilter_link(middle, 0, s->out, 0), "link");
@@ -54,7 +57,8 @@ static void open_graph(struct source *s, AVStream *stream) {
 static bool open_source(struct source *s, AVFormatContext *file, enum AVMediaType type) {
   const AVCodec *codec = NULL;
   s->stream = av_find_best_stream(file, type, -1, -1, &codec, 0);
-  if (s->stream < 0 || (file->streams[s->stream]->disposition & AV_DISPOSITION_ATTACHED_PIC)) return s->stream = -1, false;
+  if (s->stream < 0 || (file->streams[s->stream]->disposition & AV_DISPOSITION_ATTACHED_PIC))
+    return s->stream = -1, false;
   s->decoder = avcodec_alloc_context3(codec);
   must(avcodec_parameters_to_context(s->decoder, file->streams[s->stream]->codecpar), "decoder");
   s->decoder->thread_count = 0;
@@ -68,8 +72,12 @@ static void describe(struct source *s, AVFormatContext *file, sm_stream *out) {
   AVStream *stream = file->streams[s->stream];
   memset(out, 0, sizeof *out);
   bool video = s->decoder->codec_type == AVMEDIA_TYPE_VIDEO;
-  *out = (sm_stream){.size = sizeof *out, .kind = video ? SM_STREAM_VIDEO : SM_STREAM_AUDIO, .port = video ? "video" : "audio",
-                     .is_default = 1, .time_base = av_buffersink_get_time_base(s->out), .want_pixel_format = -1,
+  *out = (sm_stream){.size = sizeof *out,
+                     .kind = video ? SM_STREAM_VIDEO : SM_STREAM_AUDIO,
+                     .port = video ? "video" : "audio",
+                     .is_default = 1,
+                     .time_base = av_buffersink_get_time_base(s->out),
+                     .want_pixel_format = -1,
                      .want_sample_format = -1};
   if (video) {
     out->width = s->decoder->width;
@@ -159,8 +167,8 @@ int main(int argc, char **argv) {
   for (uint32_t i = 0; i < count; i++) decode(h, &sources[i], i, NULL, start);
   sm_status status = fake_close(h, SM_OK);
   if (status != SM_OK) fprintf(stderr, "failed: %s (%s)\n", h->message, h->debug);
-  printf("status %d, %u playlists, %u segments, memory planned %.0f MB, cost %.2f\n", status, fake_count(h, "playlists"),
-         fake_count(h, "segments"), h->memory / 1e6, h->cost);
+  printf("status %d, %u playlists, %u segments, memory planned %.0f MB, cost %.2f\n", status,
+         fake_count(h, "playlists"), fake_count(h, "segments"), h->memory / 1e6, h->cost);
   av_packet_free(&packet);
   for (uint32_t i = 0; i < count; i++) {
     avcodec_free_context(&sources[i].decoder);

@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 struct inspection {
-  int pictures, keys, sounds; /* packets */
+  int pictures, keys, sounds;                                  /* packets */
   double first_picture, last_picture, first_sound, last_sound; /* pts in seconds; last_sound: where it ends */
   bool starts_with_key;
   int decoded_pictures;

@@ -75,7 +75,8 @@ static void auto_ladder_keeps_unusual_sizes_on_top(void **state) {
   check_rung(&r[0], "360p", 638, 360);
 }
 
-static size_t wished(const struct rung_wish *wishes, size_t count, int width, int height, bool upscale, struct rung *r) {
+static size_t wished(const struct rung_wish *wishes, size_t count, int width, int height, bool upscale,
+                     struct rung *r) {
   struct ladder_choice choice = {.upscale = upscale, .crf = 23, .wishes = wishes, .wish_count = count};
   struct ladder_source source = {width, height, 25};
   return ladder_build(&choice, &source, r);
@@ -116,7 +117,8 @@ static void short_edges_are_renamed_when_the_source_is_smaller(void **state) {
 
 static void rungs_get_names_of_their_own(void **state) {
   (void)state;
-  const struct rung_wish wishes[] = {{.height = 480, .crf = 20}, {.height = 480, .crf = 30}, {.height = 480, .crf = 30}};
+  const struct rung_wish wishes[] = {
+      {.height = 480, .crf = 20}, {.height = 480, .crf = 30}, {.height = 480, .crf = 30}};
   struct rung r[LADDER_MAX];
   assert_int_equal(wished(wishes, 3, 1280, 720, false, r), 2); /* the third is the second again */
   assert_string_equal(r[0].name, "480p");
@@ -151,8 +153,15 @@ static void patterns_expand_and_bad_ones_are_told(void **state) {
   assert_true(names_expand("{rendition}/{index}.m4s", "clip", "480p", -1, out));
   assert_string_equal(out, "480p/init.mp4");
   assert_false(names_expand("{title}_{index}", "clip", "480p", 0, out));
-  const char *const bad[] = {"{name}_{rendition}", "/a/{rendition}{index}", "../{rendition}{index}", "a//{rendition}{index}",
-                             "{index}/{rendition}", "{rendition}/./{index}", "{rendition\t{index}", "", "x{index}"};
+  const char *const bad[] = {"{name}_{rendition}",
+                             "/a/{rendition}{index}",
+                             "../{rendition}{index}",
+                             "a//{rendition}{index}",
+                             "{index}/{rendition}",
+                             "{rendition}/./{index}",
+                             "{rendition\t{index}",
+                             "",
+                             "x{index}"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_non_null(names_check(bad[i], true, true));
   assert_null(names_check("{rendition}/seg_{index}", true, true));
   assert_null(names_check("x{index}", true, false));
@@ -181,7 +190,8 @@ static void keyframes_stand_on_the_grid(void **state) {
     int64_t pts = (int64_t)i * 3003;
     bool key;
     assert_true(timeline_picture(&t, pts, 3003, &key));
-    if (key) assert_in_range((pts + timeline_tolerance(t.gop)) % (2 * TICKS), 0, 3183); /* the first at or after the point */
+    if (key)
+      assert_in_range((pts + timeline_tolerance(t.gop)) % (2 * TICKS), 0, 3183); /* the first at or after the point */
     keys += key;
   }
   assert_int_equal(keys, 51);
@@ -226,7 +236,7 @@ static void uneven_pictures_give_the_rate_of_the_busiest_second(void **state) {
   struct timeline t;
   bool key;
   timeline_init(&t, 2 * TICKS, 20);
-  for (int i = 0; i < 60; i++) timeline_picture(&t, i * 3000, 0, &key);           /* two seconds at 30 */
+  for (int i = 0; i < 60; i++) timeline_picture(&t, i * 3000, 0, &key);          /* two seconds at 30 */
   for (int i = 0; i < 20; i++) timeline_picture(&t, 180000 + i * 9000, 0, &key); /* two at 10 */
   assert_float_equal(timeline_rate(&t, 20, true), 30, 1.01);
 }
@@ -240,7 +250,8 @@ static bool uri(void *opaque, long index, char *out, size_t size) {
 
 static void rates_follow_the_rfc(void **state) {
   (void)state;
-  const struct segment segments[] = {{0, 6 * TICKS, 600000}, {6 * TICKS, 12 * TICKS, 900000}, {12 * TICKS, 13 * TICKS, 900000}};
+  const struct segment segments[] = {
+      {0, 6 * TICKS, 600000}, {6 * TICKS, 12 * TICKS, 900000}, {12 * TICKS, 13 * TICKS, 900000}};
   struct variant v = {.segments = segments, .count = 3};
   struct rates r = playlist_rates(&v);
   assert_int_equal(playlist_target(&v), 6);
@@ -251,8 +262,13 @@ static void rates_follow_the_rfc(void **state) {
 static void media_playlist_says_what_was_written(void **state) {
   (void)state;
   const struct segment segments[] = {{0, 540540, 100}, {540540, 600000, 100}};
-  struct variant v = {.playlist = "480p.m3u8", .segments = segments, .count = 2, .width = 854, .height = 480,
-                      .frame_rate = 30000.0 / 1001, .codecs = "avc1.64001f"};
+  struct variant v = {.playlist = "480p.m3u8",
+                      .segments = segments,
+                      .count = 2,
+                      .width = 854,
+                      .height = 480,
+                      .frame_rate = 30000.0 / 1001,
+                      .codecs = "avc1.64001f"};
   char *text = playlist_media(&v, true, uri, NULL);
   assert_string_equal(text, "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:6\n#EXT-X-MEDIA-SEQUENCE:0\n"
                             "#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"init.mp4\"\n"

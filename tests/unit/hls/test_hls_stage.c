@@ -20,12 +20,12 @@ enum { RATE = 48000, BLOCK = 1024, MOST = 64 };
 /* ---- a source ------------------------------------------------------------------------------------------------- */
 
 struct clip {
-  int width, height;   /* 0: no picture */
+  int width, height; /* 0: no picture */
   double fps;
   double video_from, video_to, audio_from, audio_to; /* audio_to 0: no sound */
-  bool vfr;            /* irregular times, and nothing between 3 and 8 s */
-  bool picture_first;  /* all pictures before all sound: the worst interleaving */
-  bool silent_host;    /* never says "nothing before" */
+  bool vfr;                                          /* irregular times, and nothing between 3 and 8 s */
+  bool picture_first;                                /* all pictures before all sound: the worst interleaving */
+  bool silent_host;                                  /* never says "nothing before" */
 };
 
 struct run {
@@ -47,16 +47,29 @@ static void describe(struct run *r) {
   r->video = r->audio = -1;
   if (r->clip.width) {
     r->video = r->count;
-    r->in[r->count++] = (sm_stream){.size = sizeof(sm_stream), .kind = SM_STREAM_VIDEO, .port = "video", .is_default = 1,
-                                    .time_base = {1, 12800}, .width = r->clip.width, .height = r->clip.height,
-                                    .frame_rate = av_d2q(r->clip.fps, 1001000), .is_vfr = r->clip.vfr,
-                                    .want_pixel_format = -1, .want_sample_format = -1};
+    r->in[r->count++] = (sm_stream){.size = sizeof(sm_stream),
+                                    .kind = SM_STREAM_VIDEO,
+                                    .port = "video",
+                                    .is_default = 1,
+                                    .time_base = {1, 12800},
+                                    .width = r->clip.width,
+                                    .height = r->clip.height,
+                                    .frame_rate = av_d2q(r->clip.fps, 1001000),
+                                    .is_vfr = r->clip.vfr,
+                                    .want_pixel_format = -1,
+                                    .want_sample_format = -1};
   }
   if (r->clip.audio_to > 0) {
     r->audio = r->count;
-    r->in[r->count++] = (sm_stream){.size = sizeof(sm_stream), .kind = SM_STREAM_AUDIO, .port = "audio", .is_default = 1,
-                                    .time_base = {1, RATE}, .sample_rate = RATE, .channels = 2,
-                                    .want_pixel_format = -1, .want_sample_format = -1};
+    r->in[r->count++] = (sm_stream){.size = sizeof(sm_stream),
+                                    .kind = SM_STREAM_AUDIO,
+                                    .port = "audio",
+                                    .is_default = 1,
+                                    .time_base = {1, RATE},
+                                    .sample_rate = RATE,
+                                    .channels = 2,
+                                    .want_pixel_format = -1,
+                                    .want_sample_format = -1};
   }
 }
 
@@ -90,7 +103,8 @@ static sm_status send_picture(struct run *r, double time) {
   assert_int_equal(av_frame_get_buffer(f, 0), 0);
   int bar = (int)(time * 40) % f->width;
   for (int y = 0; y < f->height; y++)
-    for (int x = 0; x < f->width; x++) f->data[0][y * f->linesize[0] + x] = (uint8_t)(abs(x - bar) < 8 ? 235 : 40 + x % 128);
+    for (int x = 0; x < f->width; x++)
+      f->data[0][y * f->linesize[0] + x] = (uint8_t)(abs(x - bar) < 8 ? 235 : 40 + x % 128);
   for (int plane = 1; plane < 3; plane++)
     memset(f->data[plane], 128, (size_t)f->linesize[plane] * (size_t)((f->height + 1) / 2));
   f->pts = llround(time * 12800);
@@ -107,7 +121,8 @@ static sm_status send_sound(struct run *r, double time) {
   av_channel_layout_default(&f->ch_layout, 2);
   assert_int_equal(av_frame_get_buffer(f, 0), 0);
   for (int c = 0; c < 2; c++)
-    for (int i = 0; i < BLOCK; i++) ((float *)f->data[c])[i] = 0.5f * sinf((float)(6.2831853 * 440 * (time + (double)i / RATE)));
+    for (int i = 0; i < BLOCK; i++)
+      ((float *)f->data[c])[i] = 0.5f * sinf((float)(6.2831853 * 440 * (time + (double)i / RATE)));
   f->pts = llround(time * RATE);
   return fake_frame(r->host, (uint32_t)r->audio, f);
 }
@@ -352,7 +367,8 @@ static void odd_tiny_and_portrait_sizes_work(void **state) {
     int width, height;
     const char *name;
     int out_width, out_height;
-  } sizes[] = {{319, 181, "180p", 318, 180}, {64, 36, "36p", 64, 36}, {33, 17, "16p", 32, 16}, {180, 320, "180p", 180, 320}};
+  } sizes[] = {
+      {319, 181, "180p", 318, 180}, {64, 36, "36p", 64, 36}, {33, 17, "16p", 32, 16}, {180, 320, "180p", 180, 320}};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     struct clip clip = {.width = sizes[i].width, .height = sizes[i].height, .fps = 25, .video_to = 2, .audio_to = 2};
     struct run *r = begin(clip);
@@ -464,7 +480,8 @@ static void expect_refusal(const char *const *settings, const char *says) {
 
 static void contradictions_are_refused_with_a_sentence(void **state) {
   (void)state;
-  expect_refusal((const char *const[]){"ladder.0.height", "180", "ladder.0.bitrate", "1M", "ladder.0.crf", "20", NULL}, "both bitrate and crf");
+  expect_refusal((const char *const[]){"ladder.0.height", "180", "ladder.0.bitrate", "1M", "ladder.0.crf", "20", NULL},
+                 "both bitrate and crf");
   expect_refusal((const char *const[]){"ladder.0.bitrate", "1M", NULL}, "neither width nor height");
   expect_refusal((const char *const[]){"ladder", "auto,480p", NULL}, "stands alone");
   expect_refusal((const char *const[]){"names", "{rendition}", NULL}, "{index}");
