@@ -1,5 +1,7 @@
 #include "engine/job.h"
 
+#include <math.h>
+#include <stagemill/abi.h>
 #include <string.h>
 
 #include "base/fs.h"
@@ -79,6 +81,20 @@ static enum err job_load_pipeline(struct job *job, struct error *e) {
   return err;
 }
 
+/* JSON knows seconds and numbers; expressions want what the stage's table promises. */
+static void job_retype_results(const struct stage_type *type, struct value *results) {
+  for (size_t i = 0; results->type == VALUE_MAP && i < type->result_count; i++) {
+    const struct result_type *row = &type->results[i];
+    const struct value *stored = value_get(results, row->key);
+    if (value_is_null(stored)) continue;
+    double number = value_get_number(results, row->key, 0);
+    if (row->type == SM_RESULT_TYPE_DURATION)
+      value_map_set(results, row->key, value_of(VALUE_DURATION, (int64_t)llround(number * 1e6), 0));
+    else if (row->type == SM_RESULT_TYPE_NUMBER && stored->type == VALUE_INT)
+      value_map_set(results, row->key, value_number(number));
+  }
+}
+
 static void job_load_stage(struct job *job, struct stage_record *record) {
   size_t index = pipeline_index(job->pipeline, record->stage);
   if (index == SIZE_MAX) return;
@@ -88,6 +104,7 @@ static void job_load_stage(struct job *job, struct stage_record *record) {
   record = &stage->record;
   if (record->result_json)
     value_from_json(record->result_json, strlen(record->result_json), &stage->results, NULL);
+  if (stage->results) job_retype_results(job->pipeline->stages[index].type, stage->results);
   if (!record->manifest_sha256) return;
   mem_auto char *below = mem_format("manifests/%s.json", record->stage);
   mem_auto char *path = job_folder(job, below);

@@ -123,3 +123,21 @@ def test_no_attempt_outlives_its_engine(mill):
     process.communicate()
     wait_until(lambda: not any(alive(p) for p in family))
     wait_until(lambda: not subprocess.run(["pgrep", "-x", "sm-orphan-test"], capture_output=True).stdout)
+
+
+def test_results_keep_their_types_across_a_restart(mill):
+    mill.write("p.yaml", """
+stagemill: 1
+name: typed
+stages:
+  - { id: nap, uses: slow, with: { for: 100ms } }
+  - { id: wait, uses: slow, needs: nap, with: { for: 1s } }
+  - { id: last, uses: noop, needs: wait, if: "${{ stages.nap.took > 50ms }}" }
+""")
+    process = mill.start("run", "p.yaml", "-o", "out", "--json")
+    lines_until(process, "stage", stage="wait", status="started")
+    process.kill()
+    process.communicate()
+    done = mill("run", "p.yaml", "-o", "out", "--json")
+    assert done.code == 0, done.err
+    assert done.of("stage", stage="last", status="finished")
