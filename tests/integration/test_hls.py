@@ -28,7 +28,8 @@ def awkward():
 
 @pytest.fixture(scope="session")
 def clips():
-    done = subprocess.run(["sh", str(TESTS / "media" / "clips.sh"), str(MEDIA / "clips")], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(["sh", str(TESTS / "media" / "clips.sh"), str(MEDIA / "clips")], capture_output=True,
+                          text=True, timeout=300)
     if done.returncode:
         pytest.skip(f"the Debian clips cannot be fetched: {done.stderr.strip()[-200:]}")
     return MEDIA / "clips"
@@ -42,19 +43,23 @@ def stream(mill, source, ladder="auto", container="ts", more=""):
 
 
 def judged(folder, source):
-    done = subprocess.run([str(TESTS / "judge" / "judge.sh"), str(folder / "master.m3u8"), str(source)], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([str(TESTS / "judge" / "judge.sh"), str(folder / "master.m3u8"), str(source)],
+                          capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 def loudness(segment):
-    done = subprocess.run(["ffmpeg", "-i", str(segment), "-map", "0:a", "-af", "volumedetect", "-f", "null", "-"], capture_output=True, text=True)
+    done = subprocess.run(["ffmpeg", "-i", str(segment), "-map", "0:a", "-af", "volumedetect", "-f", "null", "-"],
+                          capture_output=True, text=True)
     return float(re.search(r"mean_volume: (-?[\d.]+|-inf) dB", done.stderr)[1])
 
 
 # Each of these broke some prototype: timestamps, sizes, colours, streams that come late, end early or are missing.
-AWKWARD = ["audio51.m4a", "audio_only.mp3", "avi.avi", "cover.mp3", "early_end.mp4", "editlist.mp4", "hdr10.mp4", "hlg.mkv", "interlaced.mpg", "keys.mp4",
-           "late20.mp4", "long_sound.mp4", "odd.mkv", "odd444.mp4", "offset.mkv", "plain.mp4", "rot90.mp4", "tall.mkv", "tenbit.mkv", "tracks.mkv", "vfr.mp4",
+AWKWARD = ["audio51.m4a", "audio_only.mp3", "avi.avi", "cover.mp3", "early_end.mp4", "editlist.mp4", "hdr10.mp4",
+           "hlg.mkv", "interlaced.mpg", "keys.mp4",
+           "late20.mp4", "long_sound.mp4", "odd.mkv", "odd444.mp4", "offset.mkv", "plain.mp4", "rot90.mp4",
+            "tall.mkv", "tenbit.mkv", "tracks.mkv", "vfr.mp4",
            "video_only.mp4", "wrap.ts"]
 
 
@@ -72,7 +77,8 @@ def test_a_phones_uneven_frames_keep_their_times(mill, clips):
     source = clips / "phone.mp4"
     folder = judged(stream(mill, source, ladder="[360p]"), source)
     times = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0"]
-    seen = [[float(x.strip(",")) for x in subprocess.run([*times, str(f)], capture_output=True, text=True, check=True).stdout.split()]
+    seen = [[float(x.strip(",")) for x in subprocess.run([*times, str(f)], capture_output=True, text=True,
+                                                         check=True).stdout.split()]
             for f in (source, folder / "phone_360p_000.ts")]
     assert len(seen[0]) == len(seen[1])
     steps = [[b - a for a, b in zip(t, t[1:])] for t in seen]
@@ -117,18 +123,22 @@ def test_portrait_turns_the_boxes_and_job_json_describes_the_segments(mill, awkw
 
 
 def test_names_mp4_and_folders_follow_the_parameters(mill, awkward):
-    more = "mp4: true, names: '{rendition}/seg-{index}', playlist: '{rendition}/list.m3u8', master: index.m3u8, gop: 25, segment: 2s"
+    more = ("mp4: true, names: '{rendition}/seg-{index}', playlist: '{rendition}/list.m3u8', master: index.m3u8, "
+            "gop: 25, segment: 2s")
     folder = stream(mill, awkward / "plain.mp4", ladder="[180p, 144p]", more=more)
-    done = subprocess.run([str(TESTS / "judge" / "judge.sh"), str(folder / "index.m3u8"), str(awkward / "plain.mp4")], capture_output=True, text=True)
+    done = subprocess.run([str(TESTS / "judge" / "judge.sh"), str(folder / "index.m3u8"), str(awkward / "plain.mp4")],
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "180p" / "seg-001.ts").exists() and (folder / "plain.mp4").exists()
-    frames = subprocess.run(["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0",
+    frames = subprocess.run(["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-show_entries",
+                             "stream=nb_read_frames", "-of", "csv=p=0",
                              str(folder / "plain.mp4")], capture_output=True, text=True).stdout
     assert int(frames.strip().strip(",")) == 100
 
 
 def test_a_contradiction_in_the_ladder_fails_with_its_sentence(mill, awkward):
-    mill.write("ladder.yaml", PIPELINE.format(ladder="[{ height: 90, bitrate: 100k, crf: 20 }]", container="ts", more=""))
+    mill.write("ladder.yaml", PIPELINE.format(ladder="[{ height: 90, bitrate: 100k, crf: 20 }]", container="ts",
+                                              more=""))
     done = mill("run", "ladder.yaml", awkward / "plain.mp4", "-o", "out", "--json")
     assert done.code == 1
     assert "both bitrate and crf" in done.out + done.err

@@ -30,7 +30,8 @@ def good(tmp_path_factory):
     from conftest import Mill
     folder = tmp_path_factory.mktemp("judged")
     source = folder / "clip.mp4"
-    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=4", "-f", "lavfi", "-i", "sine=d=4", "-c:v",
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=4", "-f", "lavfi", "-i",
+                    "sine=d=4", "-c:v",
                     "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", str(source)], check=True)
     mill = Mill(folder)
     mill.write("two.yaml", PIPELINE)
@@ -87,7 +88,8 @@ def test_faults_of_playlists_are_named(copy, name):
 
 def remake(segment, *words):
     part = segment.with_suffix(".new.ts")
-    subprocess.run(["ffmpeg", "-v", "error", "-copyts", "-i", str(segment), *words, "-f", "mpegts", "-mpegts_copyts", "1", str(part)], check=True)
+    subprocess.run(["ffmpeg", "-v", "error", "-copyts", "-i", str(segment), *words, "-f", "mpegts", "-mpegts_copyts",
+                    "1", str(part)], check=True)
     part.rename(segment)
 
 
@@ -106,7 +108,8 @@ def test_idr_frames_that_do_not_align_are_named(copy):
 def test_a_segment_that_starts_without_an_idr_frame_is_named(copy):
     segment = copy / "clip_144p_001.ts"
     data = segment.read_bytes()
-    start = next(i for i in range(188 * 30, len(data), 188) if data[i + 1] & 0x40 and (data[i + 1] & 31, data[i + 2]) == (1, 0))
+    start = next(i for i in range(188 * 30, len(data), 188) if data[i + 1] & 0x40 and (data[i + 1] & 31,
+                                                            data[i + 2]) == (1, 0))
     tables = data[:188 * 3]
     segment.write_bytes(tables + data[start:])
     code, said = judge(copy)

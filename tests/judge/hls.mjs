@@ -1,4 +1,5 @@
-// hls.mjs - judges a master playlist by two independent parsers (one of them strict), the sizes of the files and a TS reader.
+// hls.mjs - judges a master playlist by two independent parsers (one of them strict), the sizes of the files and a
+// TS reader.
 //   node hls.mjs MASTER.m3u8     exit 0: good; 1: every complaint on a line of its own; 2: called wrongly
 import { createRequire } from 'node:module';
 import fs from 'node:fs';
@@ -70,7 +71,8 @@ function judgeSegmentFile(where, file, wantsVideo, wantsAudio) {
     if (wantsAudio && !(found?.audio?.length)) complain(where, `mux.js finds no audio in ${path.basename(file)}`);
   } else {
     const boxes = mp4.inspect(new Uint8Array(bytes)).map((b) => b.type);
-    if (!boxes.includes('moof') || !boxes.includes('mdat')) complain(where, `${path.basename(file)} has no moof and mdat`);
+    if (!boxes.includes('moof') || !boxes.includes('mdat')) complain(where,
+                                                            `${path.basename(file)} has no moof and mdat`);
   }
 }
 
@@ -81,7 +83,8 @@ function judgeMedia(file, codecs) {
   if (loose.playlistType !== 'VOD') complain(where, `playlist type is ${loose.playlistType}, not VOD`);
   if (!loose.independentSegments) complain(where, 'no EXT-X-INDEPENDENT-SEGMENTS');
   if (!loose.segments?.length) complain(where, 'no segments');
-  if (strict && strict.segments.length !== loose.segments.length) complain(where, 'the two parsers count segments differently');
+  if (strict && strict.segments.length !== loose.segments.length) complain(where,
+                                                            'the two parsers count segments differently');
   const segments = (loose.segments ?? []).map((s, i) => {
     const segment = { duration: s.duration, file: fileOf(file, s.uri) };
     segment.bytes = sizeOf(where, segment.file);
@@ -105,7 +108,8 @@ function judgeMaster(file) {
   const variants = loose.playlists ?? [];
   if (!variants.length) complain(where, 'no variant streams');
   if (strict && !strict.isMasterPlaylist) complain(where, 'hls-parser does not take it for a master playlist');
-  if (strict?.isMasterPlaylist && strict.variants.length !== variants.length) complain(where, 'the two parsers count variants differently');
+  if (strict?.isMasterPlaylist && strict.variants.length !== variants.length) complain(where,
+                                                            'the two parsers count variants differently');
   const media = variants.map((v, i) => {
     const a = v.attributes;
     const s = strict?.variants?.[i];
@@ -116,7 +120,8 @@ function judgeMaster(file) {
     if (!sizeOf(where, playlist)) return null;
     const m = judgeMedia(playlist, a.CODECS ?? '');
     const r = rates(m.segments, m.target);
-    if (!near(a.BANDWIDTH, r.peak, 0.01)) complain(m.where, `BANDWIDTH says ${a.BANDWIDTH}, the segments say ${Math.ceil(r.peak)}`);
+    if (!near(a.BANDWIDTH, r.peak, 0.01)) complain(m.where,
+      `BANDWIDTH says ${a.BANDWIDTH}, the segments say ${Math.ceil(r.peak)}`);
     const average = Number(a['AVERAGE-BANDWIDTH']);
     if (!near(average, r.average, 0.01))
       complain(m.where, `AVERAGE-BANDWIDTH says ${average}, the segments say ${Math.ceil(r.average)}`);
@@ -124,7 +129,8 @@ function judgeMaster(file) {
   }).filter(Boolean);
   for (const m of media.slice(1)) {
     const first = media[0];
-    if (m.segments.length !== first.segments.length) complain(m.where, `${m.segments.length} segments, ${first.where} has ${first.segments.length}`);
+    if (m.segments.length !== first.segments.length) complain(m.where,
+      `${m.segments.length} segments, ${first.where} has ${first.segments.length}`);
     m.segments.forEach((s, i) => {
       if (first.segments[i] && Math.abs(s.duration - first.segments[i].duration) > 0.002)
         complain(m.where, `segment ${i} lasts ${s.duration} s, in ${first.where} ${first.segments[i].duration} s`);
@@ -140,5 +146,6 @@ if (!master) {
 }
 const media = judgeMaster(master);
 for (const c of complaints) console.log(`playlist: ${c}`);
-if (!complaints.length) console.log(`playlist: good, ${media.length} renditions, ${media.reduce((n, m) => n + m.segments.length, 0)} segments`);
+const count = media.reduce((n, m) => n + m.segments.length, 0);
+if (!complaints.length) console.log(`playlist: good, ${media.length} renditions, ${count} segments`);
 process.exit(complaints.length ? 1 : 0);

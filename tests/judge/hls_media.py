@@ -4,8 +4,10 @@
 usage: hls_media.py MASTER.m3u8 [SOURCE]
 exit 0: good; 1: every complaint on a line of its own; 2: called wrongly
 
-Every segment decodes alone without a word from the decoder and starts with an IDR frame; what the playlists say of durations, codecs,
-sizes and frame rates is what the files hold; IDR frames stand at the same instants in all renditions; where the source has audio
+Every segment decodes alone without a word from the decoder and starts with an IDR frame; what the playlists say of
+durations, codecs,
+sizes and frame rates is what the files hold; IDR frames stand at the same instants in all renditions; where the
+source has audio
 every segment has, for all of its time; the whole lasts as long as the source, within one frame.
 """
 import json
@@ -74,7 +76,8 @@ def whole(init, segment, scratch):
 
 
 def packets(path):
-    data, _ = probe(path, "-show_entries", "packet=pts_time,dts_time,duration_time,flags,codec_type,size:stream=codec_type")
+    data, _ = probe(path, "-show_entries",
+                    "packet=pts_time,dts_time,duration_time,flags,codec_type,size:stream=codec_type")
     kinds = {"video": [], "audio": []}
     for p in data.get("packets", []):
         if p.get("codec_type") in kinds and "pts_time" in p:
@@ -103,8 +106,10 @@ RAW_VIDEO = ["-map", "0:v:0", "-c", "copy", "-bsf:v", "h264_mp4toannexb", "-f", 
 
 def judge_decode(where, path, has_video):
     """Decodes a segment alone, and answers its NAL units."""
-    done = run(["ffmpeg", "-v", "warning", "-xerror", "-i", path, "-map", "0", "-f", "null", "/dev/null", *(RAW_VIDEO if has_video else [])])
-    said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip() and "deprecated" not in line]
+    done = run(["ffmpeg", "-v", "warning", "-xerror", "-i", path, "-map", "0", "-f", "null", "/dev/null",
+                *(RAW_VIDEO if has_video else [])])
+    lines = done.stderr.decode(errors="replace").splitlines()
+    said = [line for line in lines if line.strip() and "deprecated" not in line]
     if done.returncode or said:
         complain(where, "does not decode cleanly alone: " + " | ".join(said[:3]))
     return read_nals(done.stdout)[0]
@@ -141,7 +146,8 @@ def busiest_second(times):
 
 
 def judge_stream_facts(where, variant, path, sps):
-    data, _ = probe(path, "-show_entries", "stream=codec_type,codec_name,width,height,pix_fmt,sample_aspect_ratio,profile,color_space")
+    data, _ = probe(path, "-show_entries",
+                    "stream=codec_type,codec_name,width,height,pix_fmt,sample_aspect_ratio,profile,color_space")
     streams = {s["codec_type"]: s for s in data.get("streams", [])}
     video, audio = streams.get("video"), streams.get("audio")
     codecs = variant.get("CODECS", "").split(",")
@@ -237,7 +243,8 @@ def judge_rate(r):
     most = max(mean, busiest_second(times) if span >= 1 else 0)
     said = float(r.variant["FRAME-RATE"])
     if not (mean * 0.97 <= said <= most * 1.03 + 1):
-        complain(r.where, f"FRAME-RATE says {said}, measured are {mean:.3f} on average and {most:.3f} in the busiest second")
+        complain(r.where,
+                 f"FRAME-RATE says {said}, measured are {mean:.3f} on average and {most:.3f} in the busiest second")
 
 
 def judge_rendition(variant, scratch):

@@ -1,5 +1,6 @@
 #!/bin/sh
-# judge.sh MASTER.m3u8 [SOURCE] - every judge of an HLS stream we have. Exit 0: good; 1: the complaints, one a line; 2: cannot judge.
+# judge.sh MASTER.m3u8 [SOURCE] - every judge of an HLS stream we have. Exit 0: good; 1: the complaints, one a line;
+# 2: cannot judge.
 here=$(cd "$(dirname "$0")" && pwd)
 [ $# -ge 1 ] || { echo "usage: judge.sh MASTER.m3u8 [SOURCE]" >&2; exit 2; }
 [ -r "$1" ] || { echo "judge: $1 cannot be read"; exit 1; }

