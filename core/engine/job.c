@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stagemill/abi.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fs.h"
@@ -23,6 +24,10 @@ char *attempt_folder(const struct job *job, uint64_t fence) {
   return mem_format("%s/.stagemill/%s/%llu", job->output_folder, job->id, (unsigned long long)fence);
 }
 
+char *keep_folder(const struct job *job, size_t stage) {
+  return mem_format("%s/.stagemill/%s/keep/%s", job->output_folder, job->id, job->pipeline->stages[stage].id);
+}
+
 bool job_idle(const struct job *job) {
   if (job->trials || job->committing) return false;
   for (size_t i = 0; i < job->pipeline->stage_count; i++)
@@ -30,7 +35,40 @@ bool job_idle(const struct job *job) {
   return true;
 }
 
+/* What waits for space is safe to leave: the next owner finds the attempt in the store and takes it up from there. */
+bool job_quiet(const struct job *job) {
+  for (const struct trial *trial = job->trials; trial; trial = trial->next)
+    if (trial->attempt) return false;
+  return job->committing == job->parked && !job->step_posted;
+}
+
+/* ---- what keeps a job from going on -------------------------------------------------------------------------------- */
+
+void job_trouble(struct job *job, const char *what) {
+  struct engine *engine = job->engine;
+  snprintf(job->trouble, sizeof job->trouble, "%s", what ? what : "");
+  if (!what) return;
+  log_warning("job %s: %s", job->id, what);
+  value_auto struct value *v = value_map();
+  value_set_number(v, "pct", job->record.pct_ppm / 1e4);
+  value_set_text(v, "message", what);
+  value_auto struct value *event =
+      event_unstored("progress", job->id, job->record.last_seq, clock_wall(loop_clock(engine->loop)), v);
+  engine_tell(engine, job->id, event);
+}
+
+void job_hold(struct engine *engine, const char *id, const struct error *why) {
+  char reason[512];
+  snprintf(reason, sizeof reason, "%s", why->message);
+  log_scrub(reason);
+  struct job_record values = {.status = JOB_HELD, .wait_reason = reason};
+  struct change change = {.job = id, .job_fields = JOB_SET_STATUS | JOB_SET_WAIT_REASON, .job_values = &values};
+  log_error("job %s is held: %s", id, why->message);
+  store_change(engine->store, &change, NULL, NULL);
+}
+
 static void job_free(struct job *job) {
+  draft_free_all(job);
   size_t count = job->pipeline ? job->pipeline->stage_count : 0;
   for (size_t i = 0; job->stages && i < count; i++) {
     stage_record_clear(&job->stages[i].record);
@@ -95,9 +133,21 @@ static void job_retype_results(const struct stage_type *type, struct value *resu
   }
 }
 
-static void job_load_stage(struct job *job, struct stage_record *record) {
+/* Without its manifest nobody knows what a stage made: what was published is refused, what was about to be is redone. */
+static enum err job_load_manifest(struct job *job, struct job_stage *stage, struct error *e) {
+  const struct stage_record *record = &stage->record;
+  mem_auto char *below = mem_format("manifests/%s.json", record->stage);
+  mem_auto char *path = job_folder(job, below);
+  if (manifest_read(path, record->manifest_sha256, &stage->manifest, e) == ERR_OK) return ERR_OK;
+  log_error("job %s: %s", job->id, e->message);
+  if (record->status != STAGE_FINISHED) return ERR_OK;
+  error_prefix(e, "what stage '%s' made is not known any more, `--fresh` does the job again", record->stage);
+  return e->code;
+}
+
+static enum err job_load_stage(struct job *job, struct stage_record *record, struct error *e) {
   size_t index = pipeline_index(job->pipeline, record->stage);
-  if (index == SIZE_MAX) return;
+  if (index == SIZE_MAX) return ERR_OK;
   struct job_stage *stage = &job->stages[index];
   stage->record = *record; /* moved */
   *record = (struct stage_record){0};
@@ -105,12 +155,8 @@ static void job_load_stage(struct job *job, struct stage_record *record) {
   if (record->result_json)
     value_from_json(record->result_json, strlen(record->result_json), &stage->results, NULL);
   if (stage->results) job_retype_results(job->pipeline->stages[index].type, stage->results);
-  if (!record->manifest_sha256) return;
-  mem_auto char *below = mem_format("manifests/%s.json", record->stage);
-  mem_auto char *path = job_folder(job, below);
-  struct error e;
-  if (manifest_read(path, record->manifest_sha256, &stage->manifest, &e))
-    log_error("job %s: %s", job->id, e.message);
+  job_stage_due(job, stage);
+  return record->manifest_sha256 ? job_load_manifest(job, stage, e) : ERR_OK;
 }
 
 static enum err job_load_stages(struct job *job, struct error *e) {
@@ -125,8 +171,10 @@ static enum err job_load_stages(struct job *job, struct error *e) {
   free(weights);
   struct stage_list list = {0};
   if (store_stages(job->engine->store, job->id, &list, e)) return e->code;
-  for (size_t i = 0; i < list.count; i++) job_load_stage(job, &list.items[i]);
+  enum err err = ERR_OK;
+  for (size_t i = 0; i < list.count && !err; i++) err = job_load_stage(job, &list.items[i], e);
   stage_list_clear(&list);
+  if (err) return err;
   for (size_t i = 0; i < count; i++)
     if (!job->stages[i].record.stage)
       return error_set(e, ERR_CORRUPT, "job %s has no record of its stage '%s'", job->id, job->pipeline->stages[i].id);
@@ -198,12 +246,21 @@ enum err job_open(struct engine *engine, const char *id, struct job **job, struc
   return ERR_OK;
 }
 
+/* Delays run on the boot clock. Only over a restart the wall clock says what is left, never more than was configured. */
+void job_stage_due(const struct job *job, struct job_stage *stage) {
+  const struct clock *clock = loop_clock(job->engine->loop);
+  if (stage->record.status != STAGE_DELAYED) return;
+  int64_t left_us = stage->record.not_before_us - clock_wall(clock);
+  if (left_us > stage->record.delay_us) left_us = stage->record.delay_us;
+  stage->due_boot_us = clock_boot(clock) + (left_us > 0 ? left_us : 0);
+}
+
 static enum step_state job_step_state(const struct job_stage *stage, int64_t now_us) {
   switch (stage->record.status) {
   case STAGE_WAITING: return STEP_WAITING;
   case STAGE_RUNNING:
   case STAGE_PUBLISHING: return STEP_RUNNING;
-  case STAGE_DELAYED: return stage->record.not_before_us <= now_us ? STEP_WAITING : STEP_DELAYED;
+  case STAGE_DELAYED: return stage->due_boot_us <= now_us ? STEP_WAITING : STEP_DELAYED;
   case STAGE_FINISHED: return STEP_FINISHED;
   case STAGE_SKIPPED: return STEP_SKIPPED;
   case STAGE_FAILED: return STEP_FAILED;
@@ -214,7 +271,7 @@ static enum step_state job_step_state(const struct job_stage *stage, int64_t now
 }
 
 struct plan_state job_plan_state(const struct job *job, struct step *steps) {
-  int64_t now_us = clock_wall(loop_clock(job->engine->loop));
+  int64_t now_us = clock_boot(loop_clock(job->engine->loop));
   for (size_t i = 0; i < job->pipeline->stage_count; i++) {
     const struct job_stage *stage = &job->stages[i];
     steps[i] = (struct step){job_step_state(stage, now_us), stage->results, stage->record.suspect, stage->record.apart};

@@ -186,6 +186,7 @@ static enum err launch_stage(struct trial *trial, size_t i, struct slots *slots,
   stage->soft = s->continue_on_error;
   stage->output_path = mem_format("%s/%s", folder, s->id);
   stage->scratch_path = mem_format("%s/.scratch/%s", folder, s->id);
+  if (!trial->unit.is_pass) stage->keep_path = keep_folder(job, index);
   stage->scratch_quota_bytes = launch_quota_bytes(job);
   launch_checkpoints(job, stage);
   if (trial->unit.late && trial->unit.late[i]) {
@@ -202,6 +203,7 @@ static enum err launch_stage(struct trial *trial, size_t i, struct slots *slots,
     else if (launch_binding(job, slots, binding, stage, e))
       return e->code;
   }
+  if (stage->keep_path && fs_make_folders(stage->keep_path, 0700, e)) return e->code;
   if (fs_make_folders(stage->output_path, 0755, e) || fs_make_folders(stage->scratch_path, 0700, e)) return e->code;
   return ERR_OK;
 }

@@ -179,6 +179,7 @@ static const char *service_info(sm_task *task, const char *key) {
   if (strcmp(key, "pipeline") == 0) return unit->pipeline;
   if (strcmp(key, "stage") == 0) return t->spec->id;
   if (strcmp(key, "input") == 0) return unit->input_name;
+  if (strcmp(key, "keep") == 0) return t->spec->keep_path;
   return NULL;
 }
 

@@ -37,6 +37,7 @@ static void stage_clear(struct unit_stage *s) {
   links_free(s->links, s->link_count);
   free(s->output_path);
   free(s->scratch_path);
+  free(s->keep_path);
 }
 
 void unit_free(struct unit **address) {
@@ -97,6 +98,7 @@ static struct value *stage_value(const struct unit_stage *s) {
   value_map_set(v, "links", links_value(s));
   value_set_text(v, "output_path", s->output_path);
   value_set_text(v, "scratch_path", s->scratch_path);
+  value_set_text(v, "keep_path", s->keep_path);
   value_set_int(v, "scratch_quota_bytes", s->scratch_quota_bytes);
   return v;
 }

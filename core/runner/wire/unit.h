@@ -47,6 +47,7 @@ struct unit_stage {
   uint32_t link_count;
   char *output_path;  /* absolute folder, made by the engine: OUT/.stagemill/JOB/FENCE/STAGE */
   char *scratch_path; /* absolute folder, made by the engine */
+  char *keep_path;    /* absolute folder of the stage that outlives its attempts, until it has finished; NULL: none */
   int64_t scratch_quota_bytes; /* 0: none */
 };
 

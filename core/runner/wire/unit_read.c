@@ -124,6 +124,7 @@ static bool get_stage(struct reader *r, const struct value *v, int64_t stages, s
   if (!get_artifacts(r, v, s) || !get_links(r, v, stages, s)) return false;
   if (!get_text(r, v, "output_path", false, &s->output_path)) return false;
   if (!get_text(r, v, "scratch_path", false, &s->scratch_path)) return false;
+  if (!get_text(r, v, "keep_path", false, &s->keep_path)) return false;
   return get_int(r, v, "scratch_quota_bytes", 0, INT64_MAX, &s->scratch_quota_bytes);
 }
 

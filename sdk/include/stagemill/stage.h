@@ -260,7 +260,7 @@ SM_INLINE_ const char *sm_scratch_path(sm_task *task) {
   return SM_HOST_HAS_(task, scratch_path) ? task->host->scratch_path(task) : NULL;
 }
 /* Context as text: "job", "pipeline", "stage" (the id in the pipeline), "input" (name of the job's input); "keep" (a
- * folder of this stage that outlives its attempts until the stage has finished, for parts worth keeping); NULL for what
+ * folder of this task stage that outlives its attempts and goes with the job, for parts worth keeping); NULL for what
  * the host does not have: every key may be missing. */
 SM_INLINE_ const char *sm_info(sm_task *task, const char *key) {
   return SM_HOST_HAS_(task, info) ? task->host->info(task, key) : NULL;
