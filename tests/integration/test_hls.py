@@ -119,7 +119,8 @@ def test_portrait_turns_the_boxes_and_job_json_describes_the_segments(mill, awkw
     made = [a for a in job["artifacts"] if a["stage"] == "stream"]
     assert sorted(a["path"] for a in made) == sorted(f"stream/{f.name}" for f in folder.iterdir())
     results = next(s for s in job["stages"] if s["id"] == "stream")["results"]
-    assert results["master"] == "master.m3u8" and results["renditions"] == 2 and results["width"] == 180
+    assert results["master"] == "stream/master.m3u8" and results["renditions"] == 2
+    assert results["width"] == 180
 
 
 def test_names_mp4_and_folders_follow_the_parameters(mill, awkward):
