@@ -45,18 +45,31 @@ static int stages_all(const struct stage_set *set, bool json) {
   return cli_print(&out, CLI_DONE);
 }
 
+static int stages_schema(const struct stage_set *set) {
+  buf_auto struct buf out = {0};
+  pipeline_schema_json(set, &out);
+  buf_char(&out, '\n');
+  return cli_print(&out, CLI_DONE);
+}
+
 static int stages_run(const struct options *options) {
   struct site site;
   struct error e = {0};
   if (site_open(&site, false, &e)) return cli_error(&e);
   const char *name = options_operand(options, 0);
   bool json = options_flag(options, "json");
-  int code = name ? stages_one(site.stages, name, json) : stages_all(site.stages, json);
+  int code = options_flag(options, "schema") ? stages_schema(site.stages)
+             : name                          ? stages_one(site.stages, name, json)
+                                             : stages_all(site.stages, json);
   site_close(&site);
   return code;
 }
 
-static const struct option_row stages_options[] = {OPTION_JSON, OPTIONS_END};
+static const struct option_row stages_options[] = {
+    OPTION_JSON,
+    OPTION_FLAG("schema", 0, "print the JSON Schema of pipelines for editors, with every stage's parameters"),
+    OPTIONS_END,
+};
 static const enum word_kind stages_words[] = {WORD_STAGE, 0};
 
 const struct command command_stages = {

@@ -177,3 +177,11 @@ def test_stagemill_links_no_libav_and_loads_nothing():
     assert not re.search(r"libav|libsw|libx264", libraries)
     symbols = subprocess.run(["nm", "-D", "--undefined-only", STAGEMILL], capture_output=True, text=True, check=True).stdout
     assert not re.search(r"\bdlm?open\b", symbols)
+
+
+def test_the_editor_schema_knows_every_stage(mill):
+    schema = json.loads(mill("stages", "--schema").out)
+    assert schema["$schema"].endswith("2020-12/schema")
+    text = json.dumps(schema)
+    for stage in json.loads(mill("stages", "--json").out):
+        assert f'"{stage["name"]}"' in text
