@@ -35,9 +35,9 @@ def clips():
     return MEDIA / "clips"
 
 
-def stream(mill, source, ladder="auto", container="ts", more=""):
+def stream(mill, source, ladder="auto", container="ts", more="", **env):
     mill.write("ladder.yaml", PIPELINE.format(ladder=ladder, container=container, more=more))
-    done = mill("run", "ladder.yaml", source, "-o", "out", timeout=120)
+    done = mill("run", "ladder.yaml", source, "-o", "out", timeout=120, env=env)
     assert done.code == 0, done.err
     return mill.folder / "out" / "stream"
 
@@ -96,6 +96,12 @@ def test_badly_interleaved_file_has_the_right_sound_everywhere(mill, awkward):
     segments = sorted(folder.glob("*.ts"))
     assert len(segments) == 10
     assert all(-25 < loudness(s) < -15 for s in segments)
+
+
+@pytest.mark.parametrize("name,truth", [("apart.ts", "sixty.ts"), ("late20.mp4", "late20.mp4"), ("early_end.mp4", "early_end.mp4")])
+def test_queues_of_one_frame_hang_nowhere_and_lose_nothing(mill, awkward, name, truth):
+    one = {"STAGEMILL_PASS_FRAMES": "1", "STAGEMILL_PASS_PACKETS": "1"}
+    judged(stream(mill, awkward / name, ladder="[180p]", **one), awkward / truth)
 
 
 def test_sound_that_starts_at_20_s_is_silence_before(mill, awkward):

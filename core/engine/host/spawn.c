@@ -16,7 +16,7 @@
 static const char *const passed[] = {
   "PATH", "HOME", "USER", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "FONTCONFIG_*",
   "SSL_CERT_*", "http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY", "ASAN_*", "UBSAN_*", "TSAN_*",
-  "LSAN_*", "MALLOC_*", "GLIBC_TUNABLES", "XDG_CACHE_HOME",
+  "LSAN_*", "MALLOC_*", "GLIBC_TUNABLES", "XDG_CACHE_HOME", "STAGEMILL_PASS_*",
 };
 
 static bool is_passed(const char *variable) {
