@@ -20,13 +20,41 @@ packages_node() {
   command -v npm >/dev/null 2>&1 || echo npm
 }
 
-# packages_install NAME...: installs what is missing; does nothing, and needs no root, when nothing is.
-packages_install() {
-  missing=
+# packages_missing NAME...: those that are not installed, in one line.
+packages_missing() {
+  absent=
   for name in "$@"; do
     state=$(dpkg-query -W -f '${Status}' "$name" 2>/dev/null) || state=
-    [ "$state" = "install ok installed" ] || missing="$missing $name"
+    [ "$state" = "install ok installed" ] || absent="$absent $name"
   done
+  echo "$absent"
+}
+
+# packages_tell WORDS: to the person who waits, when the caller named a descriptor for that in packages_fd.
+packages_tell() { [ -z "${packages_fd-}" ] || echo "$*" >&"$packages_fd"; }
+
+# packages_update: apt-get waits for dpkg's lock when told, but not for that of its lists; a machine that has just been
+# started, and one where an earlier run was killed, are busy with them for a while.
+packages_update() {
+  tries=0
+  until updated=$(apt-get -q update </dev/null 2>&1); do
+    echo "$updated"
+    case $updated in *"Could not get lock"*) ;; *) return 1 ;; esac
+    tries=$((tries + 1))
+    [ $tries -lt 120 ] || return 1
+    [ $tries -gt 1 ] || packages_tell "(another apt-get is at work: waiting)"
+    sleep 5
+  done
+  echo "$updated"
+}
+
+packages_get() {
+  apt-get -q -y -o DPkg::Lock::Timeout=600 --no-install-recommends install "$@" </dev/null
+}
+
+# packages_install NAME...: installs what is missing; does nothing, and needs no root, when nothing is.
+packages_install() {
+  missing=$(packages_missing "$@")
   [ -n "$missing" ] || return 0
   if [ "$(id -u)" != 0 ]; then
     echo "These packages are missing; run as root, or install them first: $missing" >&2
@@ -34,9 +62,10 @@ packages_install() {
   fi
   DEBIAN_FRONTEND=noninteractive
   export DEBIAN_FRONTEND
-  apt-get -q update </dev/null || return 1
+  packages_update || return 1
+  # An installation that was killed half way leaves packages that are unpacked and not configured.
   # shellcheck disable=SC2086
-  apt-get -q -y --no-install-recommends install $missing </dev/null
+  packages_get $missing || { dpkg --configure -a </dev/null && packages_get $missing; }
 }
 
 # packages_clip FOLDER: real clips (CC-BY-SA-4.0) out of a Debian package that is downloaded, not installed:

@@ -36,9 +36,14 @@ if [ -n "$clip" ]; then
   [ -r "$clip" ] || { echo "$clip cannot be read"; exit 2; }
 fi
 
-step "1. Debian packages"
+# shellcheck disable=SC2086
+count=$(packages_missing $packages_build $packages_run | wc -w)
+exec 3>&1
+packages_fd=3
+step "1. Debian packages ($count to install)"
 # shellcheck disable=SC2086
 packages_install $packages_build $packages_run >>"$log" 2>&1 || failed "The packages could not be installed."
+exec 3>&-
 done_step
 
 step "2. build into $root/build"
