@@ -30,10 +30,14 @@ failed() {
   exit 1
 }
 
+# The shell waits for what is running to end; stagemill brings its stages to a stop first.
+again="Interrupted. Run the same command again: what was finished is kept, the rest goes on."
+trap 'printf "\n%s\n" "$again"; exit 3' INT TERM
+
 clip=${1:-}
 if [ -n "$clip" ]; then
   case $clip in /*) ;; *) clip=$PWD/$clip ;; esac
-  [ -r "$clip" ] || { echo "$clip cannot be read"; exit 2; }
+  [ -r "$clip" ] || { echo "$clip cannot be read" >&2; exit 2; }
 fi
 
 # shellcheck disable=SC2086
@@ -68,7 +72,7 @@ code=$?
 echo
 case $code in
 0) ;;
-3) echo "Interrupted. Run the same command again: finished stages are kept, the rest goes on."; exit 3 ;;
+3 | 137 | 143) echo "$again"; exit 3 ;;
 *) echo "stagemill ended with code $code."; exit "$code" ;;
 esac
 
@@ -76,6 +80,7 @@ playlist=$(find "$published" -name master.m3u8 -printf '%T@ %p\n' 2>/dev/null | 
 poster=$(find "$(dirname "$(dirname "$playlist")")" -name '*.jpg' 2>/dev/null | head -n 1)
 echo "Published:  $playlist"
 [ -z "$poster" ] || echo "Poster:     $poster"
-echo "What ran:   $out/vod/job.json"
+echo "What ran:   $out/vod/job.json   (artifacts, results, attempts)"
 echo "Watch it:   ffplay $playlist   (or mpv, vlc, or any HLS player once the folder is on a web server)"
+echo "Install it: cmake --install $root/build   (to /usr/local; without that the program is $1)"
 printf 'Whole time: %d s\n' $(($(date +%s) - begun))

@@ -27,6 +27,19 @@ def first_line(text):
     return lines[0][:200] if lines else ""
 
 
+def skips(output):
+    """The skipped cases of a cmocka program, each with the line 'skipped: REASON' that it printed."""
+    reason, found = "", {}
+    for line in output.splitlines():
+        if "[ RUN " in line:
+            reason = ""
+        elif line.startswith("skipped: "):
+            reason = line[9:].strip()
+        elif case := re.match(r"\[  SKIPPED \] (?:\S+: )?([A-Za-z_]\w*)", line):
+            found[case[1]] = reason or found.get(case[1], "")
+    return found
+
+
 def cmocka(tally, name, output, broken):
     """Counts the cases of one cmocka program; False when the output is not cmocka's."""
     groups = [int(n) for n in re.findall(r"\[==========\] (?:\S+: )?Running (\d+) test", output)]
@@ -34,12 +47,11 @@ def cmocka(tally, name, output, broken):
         return False
     passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
     failed = set(re.findall(r"\[  FAILED  \] (?:\S+: )?([A-Za-z_]\w*)", output))
-    skipped = set(re.findall(r"\[  SKIPPED \] (?:\S+: )?([A-Za-z_]\w*)", output))
     tally.passed += passed
     for case in sorted(failed):
         tally.fail(f"{name}/{case}")
-    for case in sorted(skipped):
-        tally.skip(f"{name}/{case}", "see its source")
+    for case, why in sorted(skips(output).items()):
+        tally.skip(f"{name}/{case}", why)
     if broken and not failed:  # it crashed, or a sanitizer ended it after the last case
         tally.fail(name, "ended badly: " + first_line(output[-600:]))
     return True

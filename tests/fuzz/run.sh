@@ -6,7 +6,7 @@ seconds=${1:-10}
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=${2:-$root/build/fuzz}
-command -v clang >/dev/null || { echo "fuzz: clang is not installed (packages clang and libclang-rt-14-dev)"; exit 77; }
+command -v clang >/dev/null || { echo "fuzz: clang is not installed (packages clang and libclang-rt-dev)"; exit 77; }
 mkdir -p "$build/include" "$build/objects"
 for module in base config pipeline; do ln -sfn "$root/core/$module" "$build/include/$module"; done
 
