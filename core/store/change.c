@@ -120,9 +120,10 @@ static bool is_live(struct work *w, const char *job, uint64_t fence) {
 
 static bool may_begin(struct work *w, struct request *r, struct before *b) {
   uint16_t position;
-  if (job_status_is_terminal(b->job.status) || b->job.cancel_requested) {
+  bool cancelled = b->job.cancel_requested && !r->after_cancel;
+  if (job_status_is_terminal(b->job.status) || cancelled) {
     refuse(r, ERR_CONFLICT, "job %s is %s: no attempt begins", r->job,
-           b->job.cancel_requested ? "being cancelled" : job_status_word(b->job.status));
+           cancelled ? "being cancelled" : job_status_word(b->job.status));
     return false;
   }
   if (!stages_agree(r, b)) return false;

@@ -26,7 +26,7 @@ struct request {
   char *job;
   uint64_t fence;
   uint32_t job_fields, pct_ppm;
-  bool has_job, has_attempt;
+  bool has_job, has_attempt, after_cancel;
   struct job_record values;
   struct stage_record *stages;
   size_t stage_count;

@@ -155,6 +155,7 @@ static struct request *change_request(enum verb verb, const struct change *c, st
   struct request *r = request_new(verb, c->job, done, context);
   check_id(r, c->job, "job's id");
   r->fence = c->fence;
+  r->after_cancel = c->after_cancel;
   r->job_fields = c->job_fields;
   check_job_values(r, c);
   add_stages(r, c->stages, c->stage_count);

@@ -221,6 +221,7 @@ struct change {
   const struct attempt_record *attempt; /* whole record of attempt `fence`; NULL: none */
   const struct event_draft *events;
   size_t event_count;
+  bool after_cancel; /* begin_attempt: though the job is being cancelled (for stages that run in any case) */
 };
 /* ERR_NOT_FOUND; ERR_STALE (fence); ERR_CONFLICT: the job is terminal already (no job_fields, stages or events may
  * follow a terminal status; the attempt record alone may). Everything is copied before the call returns. */
@@ -228,7 +229,7 @@ void store_change(struct store *store, const struct change *change, store_done *
 
 /* Takes a lease: assigns a fencing number, stores the attempt (LIVE) and the given stage records with status RUNNING
  * and that fence, plus events and job fields. ERR_CONFLICT when one of the stages has a LIVE attempt, or the job is
- * terminal or has cancel_requested. change->fence must be 0, change->attempt is required. */
+ * terminal or has cancel_requested (unless after_cancel). change->fence must be 0, change->attempt is required. */
 void store_begin_attempt(struct store *store, const struct change *change, store_done *done, void *context);
 
 /* Persists the intent to cancel (cancel_requested) with events. ERR_CONFLICT when already terminal: message says so.

@@ -90,6 +90,7 @@ static struct value *stage_value(const struct unit_stage *s) {
   value_set_int(v, "attempt", s->attempt);
   value_set_bool(v, "soft", s->soft);
   value_set_bool(v, "done", s->done);
+  value_set_int(v, "timeout_us", s->timeout_us);
   value_map_set(v, "params", value_copy(s->params));
   value_map_set(v, "late", value_copy(s->late));
   value_map_set(v, "checkpoints", value_copy(s->checkpoints));

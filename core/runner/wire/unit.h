@@ -37,6 +37,7 @@ struct unit_stage {
   char *plugin_path, *plugin_sha256;
   uint32_t attempt;  /* from 1 */
   bool soft;         /* a failure of this one does not end the pass */
+  int64_t timeout_us; /* (pass) a soft sink that is not through by then, counted from the start, is dropped; 0: none */
   bool done;         /* (pass) already committed: leave it out */
   struct value *params;      /* map, resolved and typed; secrets in clear */
   struct value *late;        /* (pass) map of param -> null: evaluated after the prologue, arrive with GO */

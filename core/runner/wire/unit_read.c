@@ -119,6 +119,7 @@ static bool get_stage(struct reader *r, const struct value *v, int64_t stages, s
   if (!get_int(r, v, "attempt", 0, UINT32_MAX, &attempt)) return false;
   s->attempt = (uint32_t)attempt;
   if (!get_bool(r, v, "soft", &s->soft) || !get_bool(r, v, "done", &s->done)) return false;
+  if (!get_int(r, v, "timeout_us", 0, INT64_MAX, &s->timeout_us)) return false;
   if (!get_map(r, v, "params", &s->params) || !get_map(r, v, "late", &s->late)) return false;
   if (!get_map(r, v, "checkpoints", &s->checkpoints)) return false;
   if (!get_artifacts(r, v, s) || !get_links(r, v, stages, s)) return false;
