@@ -1,4 +1,5 @@
 /* describe.c - what can be said about a job from the store alone, whether or not it is loaded. */
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -113,6 +114,7 @@ enum err engine_state(struct engine *engine, const char *id, struct value **stat
   for (size_t i = 0; i < sizeof same / sizeof *same; i++)
     if (value_get(v, same[i])) value_map_set(out, same[i], value_copy(value_get(v, same[i])));
   struct job *job = job_find(engine, id);
+  if (job) value_set_number(out, "pct", fmax(value_get_number(out, "pct", 0), job->record.pct_ppm / 1e4));
   for (size_t i = 0; job && i < job->pipeline->stage_count; i++) {
     if (job->stages[i].record.status != STAGE_RUNNING) continue;
     value_set_text(out, "stage", job->pipeline->stages[i].id);

@@ -7,29 +7,31 @@
 #include "base/mem.h"
 #include "events/envelope.h"
 
-enum { DRAFT_EVENTS_MAX = 2 * UNIT_STAGES_MAX + 8, DRAFT_RETRY_US = 2 * 1000 * 1000 };
+enum { DRAFT_TEXT_MAX = 600, DRAFT_WAKE_US = 1000 * 1000 };
 
 struct draft_slot {
   size_t stage;
-  struct stage_record record;
-  struct value *results; /* NULL: unchanged */
+  struct stage_record record; /* its texts live with the draft */
+  struct value *results;      /* NULL: unchanged */
 };
 
 struct draft {
+  struct draft *next; /* of the job */
   struct job *job;
   uint64_t fence;
-  bool begins;
+  bool begins, after_cancel;
   struct draft_slot *slots;
   size_t slot_count;
   uint32_t job_fields;
-  struct job_record job_values;
+  struct job_record job_values; /* texts only of fields that were set */
   struct attempt_record attempt;
   bool has_attempt;
-  struct event_draft events[DRAFT_EVENTS_MAX];
+  struct event_draft *events;
   size_t event_count;
   char **texts; /* everything the records point to */
   size_t text_count;
-  struct loop_timer *again;
+  struct loop_timer *again; /* no space: waits for its next try */
+  draft_before *before;
   draft_then *then;
   void *context;
 };
@@ -39,16 +41,32 @@ struct draft *draft_new(struct job *job, uint64_t fence) {
   d->job = job;
   d->fence = fence;
   d->slots = mem_array(job->pipeline->stage_count + 1, sizeof *d->slots);
-  d->job_values = job->record;
+  /* Numbers only: by the time this is sent again the job's texts may be others. */
+  d->job_values = (struct job_record){.status = job->record.status, .attempt = job->record.attempt,
+                                      .max_attempts = job->record.max_attempts,
+                                      .started_us = job->record.started_us, .pct_ppm = job->record.pct_ppm};
+  d->next = job->drafts;
+  job->drafts = d;
   return d;
 }
 
 static void draft_free(struct draft *d) {
+  struct draft **at = &d->job->drafts;
+  while (*at != d) at = &(*at)->next;
+  *at = d->next;
+  loop_cancel(d->job->engine->loop, &d->again);
   for (size_t i = 0; i < d->text_count; i++) free(d->texts[i]);
   for (size_t i = 0; i < d->slot_count; i++) value_free(&d->slots[i].results);
+  free(d->events);
   free(d->texts);
   free(d->slots);
   free(d);
+}
+
+void draft_discard(struct draft *d) { draft_free(d); }
+
+void draft_free_all(struct job *job) {
+  while (job->drafts) draft_free(job->drafts);
 }
 
 static char *draft_keep(struct draft *d, char *moved) {
@@ -64,13 +82,28 @@ char *draft_text(struct draft *d, const char *text) {
   return copy;
 }
 
+/* Cuts a text to what an event can carry, not inside a character. */
+static void text_clip(char *text) {
+  size_t size = strlen(text);
+  if (size <= DRAFT_TEXT_MAX) return;
+  size = DRAFT_TEXT_MAX - 3;
+  while (size && ((unsigned char)text[size] & 0xc0) == 0x80) size--;
+  memcpy(text + size, "...", 4);
+}
+
+char *draft_reason(struct draft *d, const char *text) {
+  char *copy = draft_text(d, text);
+  if (copy) text_clip(copy);
+  return copy;
+}
+
 char *draft_json(struct draft *d, const struct value *v) {
   if (!v) return NULL;
   struct buf out = {0};
-  value_json(&out, v, VALUE_JSON_COMPACT);
-  char *text = draft_keep(d, buf_take(&out));
-  log_scrub(text);
-  return text;
+  value_auto struct value *clean = value_copy(v);
+  secret_scrub(clean);
+  value_json(&out, clean, VALUE_JSON_COMPACT);
+  return draft_keep(d, buf_take(&out));
 }
 
 char *draft_error(struct draft *d, const struct error *e, const char *stage) {
@@ -82,12 +115,21 @@ char *draft_error(struct draft *d, const struct error *e, const char *stage) {
   return draft_json(d, v);
 }
 
+/* A draft may be sent again later, when the committed record is another: it keeps copies of what it borrows. */
+static void slot_own(struct draft *d, struct stage_record *record) {
+  char **texts[] = {&record->stage, &record->result_json, &record->manifest_sha256, &record->error_json,
+                    &record->reason};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    if (*texts[i]) *texts[i] = draft_keep(d, mem_text(*texts[i]));
+}
+
 static struct draft_slot *draft_slot(struct draft *d, size_t stage) {
   for (size_t i = 0; i < d->slot_count; i++)
     if (d->slots[i].stage == stage) return &d->slots[i];
   struct draft_slot *slot = &d->slots[d->slot_count++];
   slot->stage = stage;
   slot->record = d->job->stages[stage].record;
+  slot_own(d, &slot->record);
   return slot;
 }
 
@@ -96,6 +138,7 @@ struct stage_record *draft_stage(struct draft *d, size_t stage) { return &draft_
 void draft_results(struct draft *d, size_t stage, struct value *moved) {
   struct draft_slot *slot = draft_slot(d, stage);
   value_free(&slot->results);
+  secret_scrub(moved);
   slot->results = moved;
   slot->record.result_json = draft_json(d, moved);
 }
@@ -114,8 +157,13 @@ struct attempt_record *draft_attempt(struct draft *d, const struct attempt_recor
 void draft_event(struct draft *d, const char *type, struct value *body) {
   if (!value_get(body, "attempt")) value_set_int(body, "attempt", d->job_values.attempt);
   if (!value_get(body, "maxAttempts")) value_set_int(body, "maxAttempts", d->job_values.max_attempts);
-  if (d->event_count < DRAFT_EVENTS_MAX)
-    d->events[d->event_count++] = (struct event_draft){type, draft_json(d, body)};
+  for (size_t i = 0; i < body->count; i++) {
+    if (body->items[i]->type != VALUE_TEXT) continue;
+    text_clip(body->items[i]->text);
+    body->items[i]->text_size = strlen(body->items[i]->text);
+  }
+  d->events = mem_grow(d->events, d->event_count + 1, sizeof *d->events);
+  d->events[d->event_count++] = (struct event_draft){type, draft_json(d, body)};
   value_free(&body);
 }
 
@@ -165,6 +213,7 @@ static void draft_apply(struct draft *d, const struct commit *commit) {
     stage_record_copy(&fresh, &slot->record); /* before the old one goes: unchanged fields still point into it */
     stage_record_clear(&stage->record);
     stage->record = fresh;
+    job_stage_due(job, stage);
     if (slot->results) {
       value_free(&stage->results);
       stage->results = slot->results;
@@ -179,7 +228,12 @@ static void draft_apply(struct draft *d, const struct commit *commit) {
 static void draft_tell(struct draft *d, const struct commit *commit) {
   if (!commit->first_seq || !d->job->engine->listeners) return;
   struct event_list events = {0};
-  if (store_events(d->job->engine->store, d->job->id, commit->first_seq - 1, d->event_count, &events, NULL)) return;
+  struct error e;
+  if (store_events(d->job->engine->store, d->job->id, commit->first_seq - 1, d->event_count, &events, &e)) {
+    log_error("job %s: events %llu and later cannot be read back: %s", d->job->id,
+              (unsigned long long)commit->first_seq, e.message);
+    return;
+  }
   for (size_t i = 0; i < events.count; i++) {
     struct buf text = {0};
     value_auto struct value *event = NULL;
@@ -192,29 +246,62 @@ static void draft_tell(struct draft *d, const struct commit *commit) {
 
 static void draft_send(void *context);
 
+/* The state folder's disk is full, or it could not be written: nothing was lost, the same change is tried again. */
+static void draft_park(struct draft *d, const struct commit *commit) {
+  struct job *job = d->job;
+  mem_auto char *text = mem_format("the state folder cannot be written (%s): trying again", commit->error.message);
+  if (!d->again) job->parked++;
+  job_trouble(job, text);
+  d->again = loop_after(job->engine->loop, TROUBLE_RETRY_US, draft_send, d);
+}
+
+static bool draft_may_wait(const struct draft *d, enum err status) {
+  return status == ERR_NO_SPACE || (status == ERR_IO && !d->begins);
+}
+
+/* Refused: the job may have ended by another hand. What cannot be applied is not tried again at once. */
+static void draft_refused(struct job *job, const struct commit *commit) {
+  struct job_record now = {0};
+  log_warning("job %s: change not applied (%s): %s", job->id, err_word(commit->status), commit->error.message);
+  enum err err = store_job(job->engine->store, job->id, &now, NULL);
+  if (err == ERR_NOT_FOUND || (!err && job_status_is_terminal(now.status))) job->doomed = true;
+  job_record_clear(&now);
+  if (job->doomed)
+    job_wake(job);
+  else
+    job_wake_in(job, DRAFT_WAKE_US);
+}
+
 static void draft_done(void *context, const struct commit *commit) {
   struct draft *d = context;
   struct job *job = d->job;
-  if (commit->status == ERR_NO_SPACE && !job->engine->closing) {
-    log_warning("job %s: %s; trying again in 2 s", job->id, commit->error.message);
-    d->again = loop_after(job->engine->loop, DRAFT_RETRY_US, draft_send, d);
+  if (job->engine->closing) return; /* freed with the job */
+  if (draft_may_wait(d, commit->status)) {
+    draft_park(d, commit);
     return;
   }
   job->committing--;
-  if (commit->status == ERR_OK)
+  if (job->trouble[0] && !job->parked) job_trouble(job, NULL);
+  if (commit->status == ERR_OK) {
     draft_apply(d, commit);
-  else
-    log_warning("job %s: change not applied (%s): %s", job->id, err_word(commit->status), commit->error.message);
-  if (commit->status == ERR_OK) draft_tell(d, commit);
+    if (d->before) d->before(job);
+    draft_tell(d, commit);
+    job_wake(job); /* before `then`, which may drop the job: a posted step keeps it alive */
+  } else {
+    draft_refused(job, commit);
+  }
   draft_then *then = d->then;
   void *with = d->context;
   draft_free(d);
-  job_wake(job); /* before `then`, which may drop the job: a posted step keeps it alive */
   if (then) then(job, commit, with);
 }
 
 static void draft_send(void *context) {
   struct draft *d = context;
+  if (d->again) {
+    d->again = NULL; /* the timer is dead when it fires */
+    d->job->parked--;
+  }
   struct stage_record records[64], *all = records;
   if (d->slot_count > 64) all = mem_array(d->slot_count, sizeof *all);
   for (size_t i = 0; i < d->slot_count; i++) {
@@ -224,13 +311,15 @@ static void draft_send(void *context) {
   struct change change = {.job = d->job->id, .fence = d->fence, .job_fields = d->job_fields,
                           .job_values = &d->job_values, .stages = all, .stage_count = d->slot_count,
                           .attempt = d->has_attempt ? &d->attempt : NULL, .events = d->events,
-                          .event_count = d->event_count};
+                          .event_count = d->event_count, .after_cancel = d->after_cancel};
   if (d->begins)
     store_begin_attempt(d->job->engine->store, &change, draft_done, d);
   else
     store_change(d->job->engine->store, &change, draft_done, d);
   if (all != records) free(all);
 }
+
+void draft_before_telling(struct draft *d, draft_before *before) { d->before = before; }
 
 void draft_commit(struct draft *d, draft_then *then, void *context) {
   d->then = then;
@@ -239,7 +328,8 @@ void draft_commit(struct draft *d, draft_then *then, void *context) {
   draft_send(d);
 }
 
-void draft_begin(struct draft *d, draft_then *then, void *context) {
+void draft_begin(struct draft *d, bool after_cancel, draft_then *then, void *context) {
   d->begins = true;
+  d->after_cancel = after_cancel;
   draft_commit(d, then, context);
 }

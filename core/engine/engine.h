@@ -24,13 +24,15 @@ struct engine_options {
   struct catalogue *catalogue; /* borrowed; NULL: bookkeeping only, nothing is ever started */
   struct crew_options crew;    /* its catalogue field is filled in by the engine */
   unsigned max_attempts;       /* alive at once; 0: number of cores */
+  bool only_submitted;         /* what others ask to retry is queued but not run: the owner is here for its own job */
   int64_t memory_limit_bytes;  /* of one attempt; 0: three quarters of the machine's memory */
 };
 
 /* Opens the store (ERR_BUSY: another process owns the folder) and recovers what an earlier owner left. Jobs are not
  * resumed by this: see engine_resume. */
 enum err engine_create(struct engine **engine, const struct engine_options *options, struct error *e);
-/* Ends attempts at once, commits what is queued, closes the store. */
+/* Ends attempts at once, commits what is queued, closes the store. The loop may hold calls of it that nothing removes:
+ * it is destroyed next, without another turn. */
 void engine_destroy(struct engine **engine);
 struct store *engine_store(struct engine *engine);
 

@@ -18,7 +18,8 @@ static const char *trial_stage_id(const struct trial *trial, const struct trial_
 
 /* ---- the prologue of a pass ------------------------------------------------------------------------------------ */
 
-static enum err prologue_params(struct trial *trial, const bool *drop, struct value *go, struct error *e) {
+/* *bad: the stage whose parameters cannot be settled. */
+static enum err prologue_params(struct trial *trial, const bool *drop, struct value *go, size_t *bad, struct error *e) {
   struct value *all = value_map();
   value_map_set(go, "params", all);
   for (size_t i = 0; i < trial->stage_count; i++) {
@@ -26,6 +27,7 @@ static enum err prologue_params(struct trial *trial, const bool *drop, struct va
     struct value *params = trial_settings(trial->job, trial->stages[i].index, e);
     if (!params) {
       error_prefix(e, "stage '%s'", trial_stage_id(trial, &trial->stages[i]));
+      *bad = i;
       return e->code;
     }
     mem_auto char *key = mem_format("%zu", i);
@@ -43,45 +45,46 @@ static void prologue_drop(struct trial *trial, size_t i, const char *reason, str
   struct stage_record *record = draft_stage(d, stage->index);
   stage->leaving = LEAVING_GONE;
   record->status = STAGE_SKIPPED;
-  record->reason = draft_text(d, reason);
+  record->reason = draft_reason(d, reason);
   record->ended_us = clock_wall(loop_clock(trial->job->engine->loop));
   struct value *body = draft_stage_event(trial->job, stage->index, "skipped");
   value_set_text(body, "reason", record->reason);
   draft_event(d, "stage", body);
 }
 
+/* Ends an attempt whose change the store refused. One that no longer counts just goes; else its stages fail with the
+ * reason. */
+static void prologue_refused(struct trial *trial, const struct commit *commit) {
+  if (commit->status != ERR_STALE && commit->status != ERR_CONFLICT) {
+    trial->trouble = commit->error;
+    trial->trouble.code = commit->status;
+  }
+  if (trial->attempt) attempt_cancel(trial->attempt, true);
+}
+
 static void prologue_go(struct job *job, const struct commit *commit, void *context) {
   struct trial *trial = context;
   struct error e;
   trial->pending--;
-  if (trial->attempt && commit->status)
-    attempt_cancel(trial->attempt, true);
+  if (commit->status)
+    prologue_refused(trial, commit);
   else if (trial->attempt && attempt_go(trial->attempt, trial->go, &e))
     log_warning("job %s: %s", job->id, e.message);
   value_free(&trial->go);
   trial_settle(trial);
 }
 
-/* `open` results are on disk: decide which late stages stay, with what parameters. */
-static void prologue_decide(struct job *job, const struct commit *commit, void *context) {
-  struct trial *trial = context;
-  trial->pending--;
-  if (!trial->attempt || commit->status) {
-    if (trial->attempt) attempt_cancel(trial->attempt, true);
-    trial_settle(trial);
-    return;
-  }
+static enum err prologue_plan(struct trial *trial, struct draft *d, size_t *bad, struct error *e) {
+  struct job *job = trial->job;
   bool drop[UNIT_STAGES_MAX] = {false};
   char *reasons[UNIT_STAGES_MAX] = {NULL};
-  struct error e;
   struct step *steps = mem_array(job->pipeline->stage_count + 1, sizeof *steps);
   struct plan_state state = job_plan_state(job, steps);
-  trial->go = value_map();
   struct value *list = value_list();
+  trial->go = value_map();
   value_map_set(trial->go, "drop", list);
-  struct draft *d = draft_new(job, trial->fence);
-  enum err err = plan_prologue(&state, &trial->unit, drop, reasons, &e);
-  if (!err) err = prologue_params(trial, drop, trial->go, &e);
+  enum err err = plan_prologue(&state, &trial->unit, drop, reasons, e);
+  if (!err) err = prologue_params(trial, drop, trial->go, bad, e);
   for (size_t i = 0; i < trial->stage_count; i++) {
     if (!err && drop[i]) {
       value_list_add(list, value_int((int64_t)i));
@@ -90,15 +93,34 @@ static void prologue_decide(struct job *job, const struct commit *commit, void *
     free(reasons[i]);
   }
   free(steps);
-  if (err) {
-    log_warning("job %s: %s", job->id, e.message);
-    for (size_t i = 0; i < trial->stage_count; i++)
-      if (trial->unit.late[i]) {
-        trial->stages[i].verdict = VERDICT_FAIL;
-        snprintf(trial->stages[i].message, sizeof trial->stages[i].message, "%s", e.message);
-      }
-    attempt_cancel(trial->attempt, true);
+  return err;
+}
+
+/* The stage whose own words cannot be settled fails, or all late ones when it is not clear which; the rest begin again
+ * without it. */
+static void prologue_fail(struct trial *trial, size_t bad, const struct error *e) {
+  log_warning("job %s: %s", trial->job->id, e->message);
+  for (size_t i = 0; i < trial->stage_count; i++) {
+    if (bad == SIZE_MAX ? !trial->unit.late[i] : i != bad) continue;
+    trial->stages[i].verdict = VERDICT_FAIL;
+    snprintf(trial->stages[i].message, sizeof trial->stages[i].message, "%s", e->message);
   }
+  attempt_cancel(trial->attempt, true);
+}
+
+/* `open` results are on disk: decide which late stages stay, with what parameters. */
+static void prologue_decide(struct job *job, const struct commit *commit, void *context) {
+  struct trial *trial = context;
+  trial->pending--;
+  if (!trial->attempt || commit->status) {
+    if (commit->status) prologue_refused(trial, commit);
+    trial_settle(trial);
+    return;
+  }
+  struct draft *d = draft_new(job, trial->fence);
+  size_t bad = SIZE_MAX;
+  struct error e;
+  if (prologue_plan(trial, d, &bad, &e)) prologue_fail(trial, bad, &e);
   trial->pending++;
   draft_commit(d, prologue_go, trial);
 }
@@ -116,11 +138,35 @@ static void hear_opened(struct trial *trial, const struct message *m) {
 
 /* ---- results and outputs ------------------------------------------------------------------------------------------ */
 
+static size_t json_size(const struct value *v) {
+  struct buf text = {0};
+  value_json(&text, v, VALUE_JSON_COMPACT);
+  size_t size = text.size;
+  buf_free(&text);
+  return size;
+}
+
+/* Results live in the store and in every event about the stage. What is larger belongs into a file of its own. */
+static bool results_have_room(struct trial_stage *stage, const char *key, const struct value *v) {
+  size_t size = strlen(key) + json_size(v) + 4;
+  if (stage->result_bytes + size > RESULTS_BYTES_MAX) {
+    stage->result_bytes = json_size(stage->results); /* some may have been given twice */
+    const struct value *old = value_get(stage->results, key);
+    if (old) stage->result_bytes -= json_size(old);
+  }
+  stage->result_bytes += size;
+  return stage->result_bytes <= RESULTS_BYTES_MAX;
+}
+
 static void hear_result(struct trial *trial, struct trial_stage *stage, const struct value *body) {
   const char *key = value_get_text(body, "key", "");
   const struct stage_type *type = trial->job->pipeline->stages[stage->index].type;
-  if (!stage_type_result(type, key)) return;
-  value_map_set(stage->results, key, value_copy(value_get(body, "value")));
+  if (!stage_type_result(type, key) || stage->fault.code) return;
+  if (results_have_room(stage, key, value_get(body, "value")))
+    value_map_set(stage->results, key, value_copy(value_get(body, "value")));
+  else
+    error_set(&stage->fault, ERR_TOO_LARGE, "the results of stage '%s' take more than %d KiB, with '%.64s': a stage "
+              "writes what is that large into an artifact", trial_stage_id(trial, stage), RESULTS_BYTES_MAX / 1024, key);
 }
 
 static void hear_output(struct trial *trial, struct trial_stage *stage, const struct value *body) {
@@ -129,8 +175,10 @@ static void hear_output(struct trial *trial, struct trial_stage *stage, const st
 }
 
 static void hear_checkpoint(struct trial *trial, struct trial_stage *stage, const struct value *body) {
+  mem_auto char *value = mem_text(value_get_text(body, "value", ""));
+  log_scrub(value);
   store_checkpoint(trial->job->engine->store, trial->job->id, trial_stage_id(trial, stage), trial->fence,
-                   value_get_text(body, "key", ""), value_get_text(body, "value", ""), NULL, NULL);
+                   value_get_text(body, "key", ""), value, NULL, NULL);
 }
 
 static enum verdict verdict_of(int64_t status) {
@@ -148,6 +196,9 @@ static void hear_verdict(struct trial *trial, struct trial_stage *stage, const s
   stage->verdict = verdict_of(value_get_int(body, "status", SM_FAIL));
   snprintf(stage->message, sizeof stage->message, "%s", value_get_text(body, "message", ""));
   snprintf(stage->debug, sizeof stage->debug, "%s", value_get_text(body, "debug", ""));
+  /* What a stage says when it is asked to stop is no failure of its own. */
+  if (trial->interrupted && stage->verdict != VERDICT_OK) stage->verdict = VERDICT_CANCELLED;
+  if (stage->fault.code) return;
   /* A sink that is through is committed at once: the next attempt, should there be one, goes without it. */
   if (stage->verdict == VERDICT_OK && trial_stage_is_sink(trial, stage)) publish_check(trial, stage);
 }

@@ -1,4 +1,5 @@
-#include "engine/job.h"
+#include "engine/draft.h"
+#include "events/envelope.h"
 
 #include <math.h>
 #include <stagemill/abi.h>

@@ -1,6 +1,6 @@
 /* job.h - a job in memory: its pipeline, the committed state of its stages, its live trials. Internal to the engine.
  *
- * The committed state changes only in commit.c, when the store says that a draft is on disk; everything else reads it. */
+ * The committed state changes only in draft.c, when the store says that a draft is on disk; everything else reads it. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 #include "pipeline/plan.h"
 #include "store/store.h"
 
-enum { LOST_MAX = 3 };
+enum { LOST_MAX = 3, RESULTS_BYTES_MAX = 12 * 1024, TROUBLE_RETRY_US = 2 * 1000 * 1000 };
 
 struct engine {
   struct loop *loop;
@@ -27,7 +27,11 @@ struct engine {
   int64_t memory_limit_bytes;
   struct job *jobs; /* list */
   struct listener *listeners;
-  bool interrupted, interrupt_now, dispatch_posted, closing;
+  unsigned telling; /* depth of engine_tell: listeners are swept when it is over */
+  struct work *works;
+  unsigned submitting; /* submissions on their way to disk */
+  bool only_submitted; /* what others retry is stored, not started */
+  bool interrupted, interrupt_now, closing;
   loop_fn *idle;
   void *idle_context;
 };
@@ -37,6 +41,7 @@ struct job_stage {
   struct value *results;      /* as committed: map, or NULL */
   struct manifest *manifest;  /* finished or publishing: what it made; NULL: nothing */
   double weight;
+  int64_t due_boot_us; /* DELAYED: when the next attempt is due, whatever the wall clock does meanwhile */
   /* live, for progress only */
   double fraction; /* < 0: unknown */
   uint32_t item, items;
@@ -55,8 +60,13 @@ struct job {
   char *group;                         /* concurrency group, NULL: none */
   struct job_stage *stages;            /* pipeline->stage_count of them */
   struct trial *trials;                /* live attempts */
-  unsigned committing;                 /* drafts on their way to disk */
+  struct draft *drafts;                /* on their way to disk */
+  unsigned committing;                 /* drafts and moves that are under way */
+  unsigned parked;                     /* of those, waiting for space or for the output folder */
+  unsigned cancelling;                 /* requests to cancel on their way to disk: nothing is finished meanwhile */
   struct loop_timer *wake, *deadline;
+  int64_t overdue_boot_us;  /* when the pipeline's time-out ends; 0: not known yet */
+  char trouble[256];        /* why it stands still although nothing of it waits; "": it does not */
   bool step_posted, doomed; /* doomed: freed when idle */
   bool announced;           /* `started` is stored or on its way */
   /* progress of this process's share of the round */
@@ -74,12 +84,14 @@ enum leaving {
 };
 
 struct trial_stage {
+  struct trial *trial;
   size_t index; /* in the pipeline */
   enum leaving leaving;
   bool unneeded; /* left in the prologue without being skipped: a filter without consumers here */
   enum verdict verdict; /* NONE until it spoke */
   char message[1024], debug[1024];
   struct value *results, *outputs; /* map; list of maps {port, name, type, meta} */
+  size_t result_bytes;             /* about what the results take as JSON */
   struct manifest *manifest;
   char manifest_sha256[65];
   struct error fault; /* found by the check of its outputs */
@@ -98,6 +110,10 @@ struct trial {
   struct value *opened, *stats;
   unsigned pending; /* commits and checks that still refer to this trial */
   bool interrupted; /* ended by engine_interrupt: costs nothing */
+  bool overdue;     /* ended by the pipeline's time-out: costs nothing, what is left fails by itself */
+  bool late_stages; /* `always` stages of a job that is being cancelled: they may finish */
+  bool plain;       /* settled a second time, for what it held was refused */
+  struct error trouble; /* why the engine itself ended it; code ERR_OK: it did not */
   bool over;        /* outcome known */
   bool settling;    /* its last commit is on the way */
   struct outcome_copy {
@@ -114,12 +130,19 @@ struct job *job_find(struct engine *engine, const char *id);
 enum err job_open(struct engine *engine, const char *id, struct job **job, struct error *e);
 void job_drop(struct job *job); /* unlinks and frees, now or when the last commit and attempt are through */
 bool job_idle(const struct job *job);
+bool job_quiet(const struct job *job); /* nothing of it is alive or under way, though something may wait for space */
+void job_trouble(struct job *job, const char *what); /* what keeps it from going on, told to its followers; NULL: over */
+/* Keeps the job from running until somebody takes it up again, with the reason stored. */
+void job_hold(struct engine *engine, const char *id, const struct error *why);
+void job_stage_due(const struct job *job, struct job_stage *stage); /* a DELAYED record came in: when is it due? */
 struct plan_state job_plan_state(const struct job *job, struct step *steps); /* steps: room for stage_count */
 char *job_folder(const struct job *job, const char *below);  /* STATE/jobs/ID/below */
 char *attempt_folder(const struct job *job, uint64_t fence); /* OUT/.stagemill/ID/FENCE; fence 0: OUT/.stagemill/ID */
+char *keep_folder(const struct job *job, size_t stage); /* OUT/.stagemill/ID/keep/STAGE: outlives attempts, goes with the job */
 
 /* step.c */
 void job_wake(struct job *job); /* decides what to do next, from the loop, soon */
+void job_wake_in(struct job *job, int64_t delay_us);
 
 /* launch.c */
 void trial_begin(struct job *job, const struct plan_unit *unit);
@@ -130,6 +153,21 @@ struct value *trial_settings(struct job *job, size_t stage, struct error *e); /*
 extern const struct attempt_callbacks trial_callbacks;
 /* settle.c */
 void trial_settle(struct trial *trial); /* no-op until the outcome is known and nothing refers to the trial */
+void trial_drop_live(struct job *job); /* the store knows attempts of this job that nobody runs: they are over */
+/* charge.c */
+enum charge { /* what the end of an attempt means for one of its stages */
+  CHARGE_NOTHING = 1, /* goes back to waiting, costs nothing */
+  CHARGE_DONE,        /* its outputs are checked: publish */
+  CHARGE_GONE,        /* committed already */
+  CHARGE_RETRY,       /* costs an attempt; back-off, or the end */
+  CHARGE_FAIL,        /* costs an attempt; the end */
+  CHARGE_SUSPECT,     /* crashed in company: next time alone */
+  CHARGE_LOST,        /* its zygote died: bounded, costs no attempt */
+  CHARGE_CANCEL,
+};
+enum charge charge_of(const struct trial *trial, size_t i);
+void charge_error(const struct trial *trial, size_t i, struct error *e);
+bool trial_is_cancelled(const struct trial *trial); /* its outputs are to be dropped */
 /* publish.c */
 struct draft;
 void publish_check(struct trial *trial, struct trial_stage *stage);
@@ -138,6 +176,7 @@ void publish_draft(struct trial *trial, struct trial_stage *stage, struct draft 
 void publish_begun(struct trial *trial, struct trial_stage *stage);
 void publish_move(struct job *job, size_t stage); /* PUBLISHING -> finished; idempotent */
 void publish_sweep(struct job *job, uint64_t fence); /* removes an attempt's folder once nothing in it is publishing */
+void publish_remove(struct engine *engine, char *moved_path); /* a whole tree, in the pool */
 /* recover.c */
 enum err engine_recover(struct engine *engine, struct error *e);
 void job_recover(struct job *job); /* rolls publishing forward, sweeps what earlier attempts left in the output folder */
@@ -147,10 +186,23 @@ void progress_message(struct trial *trial, size_t stage, const char *text);
 double progress_pct(const struct job *job);
 /* finish.c */
 void job_finish(struct job *job, const struct plan *plan); /* the terminal transition */
+struct value *finish_json(const char *json); /* never NULL */
+/* Puts the job.json of an ended job where it belongs, should that have been cut short; removes the job's attempts. */
+void summary_settle(const char *output_folder, const char *job);
 /* secret.c */
 struct value *secret_lookup(void *engine, const char *name);
+void secret_scrub(struct value *v); /* in every text of the tree */
+/* work.c - `run` in the pool, then `done` on the loop; `drop` (the context alone) when the engine ends first */
+void work_submit(struct engine *engine, loop_fn *run, loop_fn *done, loop_fn *drop, void *context);
+void work_later(struct engine *engine, int64_t delay_us, loop_fn *run, loop_fn *done, loop_fn *drop, void *context);
+bool work_is_quiet(const struct engine *engine); /* all that is left waits for its next try */
+void work_drop_all(struct engine *engine);
 /* describe.c */
 struct value *describe_job(const struct job_record *job);
 /* engine.c */
+int64_t engine_queue_position(struct engine *engine); /* of the next job, from 1 */
+/* A new round of an ended job; finished stages are kept unless `whole`. */
+void engine_reopen(struct engine *engine, const struct job_record *job, const char *reason, bool whole, store_done *done,
+                   void *context);
 void engine_wake_all(struct engine *engine); /* a place, or a turn, is free */
 void engine_tell(struct engine *engine, const char *job, const struct value *event);

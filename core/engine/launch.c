@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "engine/draft.h"
 
+enum { DROP_SPARE_US = 30 * 1000 * 1000 };
+
 struct slots { /* descriptors of a unit while it is being put together */
   int fds[UNIT_SLOTS_MAX];
   char *paths[UNIT_SLOTS_MAX];
@@ -33,7 +35,7 @@ static int32_t slots_open(struct slots *slots, const char *path, int flags, stru
     error_set(e, ERR_TOO_LARGE, "a stage reads from more than %d places", UNIT_SLOTS_MAX);
     return -1;
   }
-  int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags); /* a FIFO put in its place must not stop the loop */
   if (fd < 0) {
     error_errno(e, errno, "cannot open %s", path);
     return -1;
@@ -73,12 +75,25 @@ static struct unit_artifact *unit_stage_add(struct unit_stage *stage) {
   return a;
 }
 
+/* Every attempt reads what the job was submitted with, or one result would be made of two sources. */
+static enum err launch_same_input(const struct job *job, int fd, struct stat *st, struct error *e) {
+  const struct value *then = value_get(job->spec, "input");
+  if (fstat(fd, st) != 0) return error_errno(e, errno, "cannot read the input %s", job->input);
+  if (!S_ISREG(st->st_mode)) return error_set(e, ERR_INVALID, "the input %s is not a regular file any more", job->input);
+  int64_t mtime_us = (int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000;
+  bool same = value_get_int(then, "inode", 0) == (int64_t)st->st_ino && value_get_int(then, "bytes", 0) == st->st_size &&
+              value_get_int(then, "mtimeUs", 0) == mtime_us;
+  return same ? ERR_OK
+              : error_set(e, ERR_INVALID, "the input %s has changed since the job began with it: run it again with --fresh",
+                          job->input);
+}
+
 static enum err launch_source(struct job *job, struct slots *slots, const char *port, struct unit_artifact *a,
                               struct error *e) {
   struct stat st;
   int32_t slot = slots_open(slots, job->input, 0, e);
-  if (slot < 0) return e->code;
-  if (fstat(slots->fds[slot], &st) == 0) a->size_bytes = st.st_size;
+  if (slot < 0 || launch_same_input(job, slots->fds[slot], &st, e)) return e->code;
+  a->size_bytes = st.st_size;
   a->port = mem_text(port);
   a->name = mem_text(fs_base_name(job->input));
   a->path = mem_text(job->input);
@@ -169,7 +184,14 @@ static void launch_checkpoints(struct job *job, struct unit_stage *stage) {
 /* A stage may use nine tenths of what is free, so that no single one fills the disk for everybody else. */
 static int64_t launch_quota_bytes(const struct job *job) {
   int64_t free_bytes = fs_free_bytes(job->output_folder);
-  return free_bytes > 0 ? free_bytes / 10 * 9 : 0;
+  if (free_bytes < 0) return 0;
+  return free_bytes > 10 << 20 ? free_bytes / 10 * 9 : 9 << 20; /* 0 would mean: no bound */
+}
+
+/* A pass goes on without a softly failing sink whose time is up: that one is the pass executor's to drop. */
+static bool launch_may_drop(const struct trial *trial, size_t i) {
+  return trial_stage_is_sink(trial, &trial->stages[i]) &&
+         trial->job->pipeline->stages[trial->stages[i].index].continue_on_error;
 }
 
 static enum err launch_stage(struct trial *trial, size_t i, struct slots *slots, struct unit_stage *stage,
@@ -184,6 +206,7 @@ static enum err launch_stage(struct trial *trial, size_t i, struct slots *slots,
   stage->plugin_sha256 = mem_text(s->type->plugin_sha256);
   stage->attempt = job->stages[index].record.attempts + 1;
   stage->soft = s->continue_on_error;
+  stage->timeout_us = launch_may_drop(trial, i) ? s->timeout_us : 0;
   stage->output_path = mem_format("%s/%s", folder, s->id);
   stage->scratch_path = mem_format("%s/.scratch/%s", folder, s->id);
   if (!trial->unit.is_pass) stage->keep_path = keep_folder(job, index);
@@ -208,13 +231,16 @@ static enum err launch_stage(struct trial *trial, size_t i, struct slots *slots,
   return ERR_OK;
 }
 
+/* Of the attempt as a whole. Where every stage can be dropped there is a bound all the same, for a pass that is deaf. */
 static int64_t launch_timeout_us(const struct trial *trial) {
-  int64_t least_us = 0;
+  int64_t least_us = 0, most_us = 0;
   for (size_t i = 0; i < trial->stage_count; i++) {
     int64_t timeout_us = trial->job->pipeline->stages[trial->stages[i].index].timeout_us;
+    if (timeout_us > most_us) most_us = timeout_us;
+    if (launch_may_drop(trial, i)) continue;
     if (timeout_us && (!least_us || timeout_us < least_us)) least_us = timeout_us;
   }
-  return least_us;
+  return least_us ? least_us : most_us ? most_us + DROP_SPARE_US : 0;
 }
 
 static int64_t launch_stall_us(const struct trial *trial) {
@@ -300,11 +326,14 @@ static void trial_leased(struct job *job, const struct commit *commit, void *con
   if (commit->status) {
     job->engine->alive--;
     trial_free(&trial);
+    if (!job->record.started_us) job->announced = false;
+    if (commit->status == ERR_CONFLICT && !job->record.cancel_requested) trial_drop_live(job);
+    engine_wake_all(job->engine);
     return;
   }
   trial->fence = commit->fence;
   trial->record.fence = commit->fence;
-  if (job->record.cancel_requested || job->engine->interrupted) {
+  if (trial_is_cancelled(trial) || job->engine->interrupted) {
     trial->interrupted = true;
     error_set(&e, ERR_CANCELLED, "stopped before it was started");
     trial->outcome.end = ATTEMPT_CANCELLED;
@@ -334,6 +363,7 @@ static struct trial *trial_new(struct job *job, const struct plan_unit *unit) {
   if (unit->late) memcpy(trial->unit.late, unit->late, unit->stage_count * sizeof(bool));
   trial->stages = mem_array(unit->stage_count, sizeof *trial->stages);
   for (size_t i = 0; i < unit->stage_count; i++) {
+    trial->stages[i].trial = trial;
     trial->stages[i].index = unit->stages[i];
     trial->stages[i].leaving = LEAVING_NOT;
     trial->stages[i].results = value_map();
@@ -402,8 +432,9 @@ void trial_begin(struct job *job, const struct plan_unit *unit) {
     job->begun_boot_us = clock_boot(loop_clock(job->engine->loop));
     job->begun_pct = progress_pct(job);
   }
+  trial->late_stages = job->record.cancel_requested; /* the planner lets only `always` stages start then */
   trial_record(trial);
   trial_announce(trial, d);
   draft_attempt(d, &trial->record);
-  draft_begin(d, trial_leased, trial);
+  draft_begin(d, trial->late_stages, trial_leased, trial);
 }

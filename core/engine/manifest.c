@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,21 +25,38 @@ void manifest_free(struct manifest **manifest) {
   *manifest = NULL;
 }
 
+struct declared { /* by name, so that a hundred thousand segments are found in no time */
+  const char *name;
+  size_t index;
+};
+
 struct making {
   const struct value *outputs;
+  struct declared *declared;
   struct manifest *manifest;
   bool *seen; /* one per output */
   int64_t max_bytes, bytes;
 };
 
+static int declared_order(const void *a, const void *b) {
+  return strcmp(((const struct declared *)a)->name, ((const struct declared *)b)->name);
+}
+
+static struct declared *declared_sorted(const struct value *outputs) {
+  struct declared *all = mem_array(outputs->count + 1, sizeof *all);
+  for (size_t i = 0; i < outputs->count; i++)
+    all[i] = (struct declared){value_get_text(outputs->items[i], "name", ""), i};
+  qsort(all, outputs->count, sizeof *all, declared_order);
+  return all;
+}
+
 static const struct value *making_declared(struct making *making, const char *name, size_t *index) {
-  for (size_t i = 0; i < making->outputs->count; i++) {
-    if (making->seen[i]) continue;
-    if (strcmp(value_get_text(making->outputs->items[i], "name", ""), name) != 0) continue;
-    *index = i;
-    return making->outputs->items[i];
-  }
-  return NULL;
+  struct declared wanted = {name, 0};
+  const struct declared *found =
+      bsearch(&wanted, making->declared, making->outputs->count, sizeof wanted, declared_order);
+  if (!found) return NULL;
+  *index = found->index;
+  return making->outputs->items[found->index];
 }
 
 /* The crew has checked metadata and hands it on as a map. */
@@ -50,6 +68,19 @@ static char *metadata_text(const struct value *output) {
   return buf_take(&text);
 }
 
+/* Somebody still writes to it, or it is another file by now: its digest says nothing about what would be published. */
+static enum err making_unchanged(int fd, const struct fs_entry *entry, struct error *e) {
+  struct stat now;
+  if (fstat(fd, &now) != 0) return error_errno(e, errno, "cannot read the output '%s'", entry->path);
+  const struct stat *then = &entry->stat;
+  bool same = now.st_ino == then->st_ino && now.st_dev == then->st_dev && now.st_size == then->st_size &&
+              now.st_nlink == then->st_nlink && now.st_mtim.tv_sec == then->st_mtim.tv_sec &&
+              now.st_mtim.tv_nsec == then->st_mtim.tv_nsec;
+  if (same) return ERR_OK;
+  return error_set(e, ERR_INVALID, "the output '%s' was changed while it was being checked: a stage must have closed its "
+                   "outputs when it ends", entry->path);
+}
+
 static enum err making_add(struct making *making, const struct value *output, const struct fs_entry *entry,
                            struct error *e) {
   fd_auto int fd = openat(entry->folder, entry->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
@@ -58,7 +89,7 @@ static enum err making_add(struct making *making, const struct value *output, co
   m->items = mem_grow(m->items, m->count + 1, sizeof *m->items);
   struct artifact *a = &m->items[m->count];
   memset(a, 0, sizeof *a);
-  if (digest_of_fd(fd, a->sha256, &a->size_bytes, e)) return e->code;
+  if (digest_of_fd(fd, a->sha256, &a->size_bytes, e) || making_unchanged(fd, entry, e)) return e->code;
   making->bytes += a->size_bytes;
   if (making->max_bytes && making->bytes > making->max_bytes)
     return error_set(e, ERR_TOO_LARGE, "the stage's outputs exceed %lld bytes", (long long)making->max_bytes);
@@ -117,10 +148,12 @@ enum err manifest_make(const char *folder, const struct value *outputs, int64_t 
     manifest_free(manifest);
     return error_errno(e, errno, "cannot open the stage's outputs");
   }
-  struct making making = {outputs, *manifest, mem_array(outputs->count + 1, sizeof(bool)), max_bytes, 0};
+  struct making making = {outputs, declared_sorted(outputs), *manifest, mem_array(outputs->count + 1, sizeof(bool)),
+                          max_bytes, 0};
   enum err err = fs_walk(root, "", MANIFEST_FILES_MAX, MANIFEST_DEPTH_MAX, making_visit, &making, e);
   if (!err) err = making_complete(&making, e);
   if (!err && making.manifest->count) err = making_sync(root, e);
+  free(making.declared);
   free(making.seen);
   if (err) manifest_free(manifest);
   return err;

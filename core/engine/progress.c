@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/job.h"
 #include "events/envelope.h"
@@ -85,5 +86,6 @@ void progress_heard(struct trial *trial, const struct attempt_progress *p) {
 void progress_message(struct trial *trial, size_t index, const char *text) {
   struct job_stage *stage = &trial->job->stages[index];
   snprintf(stage->message, sizeof stage->message, "%s", text);
+  log_scrub(stage->message);
   progress_tell(trial, index, progress_speed(trial, stage->fraction));
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/digest.h"
@@ -31,46 +32,71 @@ static void check_work(void *context) {
   manifest_write(c->manifest, c->manifest_path, c->sha256, &c->e);
 }
 
-static void check_early(struct job *job, const struct commit *commit, void *context) {
+static void check_drop(void *context) {
   struct check *c = context;
-  (void)job;
-  c->trial->pending--;
-  if (commit->status)
-    c->stage->leaving = LEAVING_GONE; /* the fence has moved on: this attempt's word no longer counts */
-  else
-    publish_begun(c->trial, c->stage);
-  trial_settle(c->trial);
+  free(c->folder);
+  free(c->manifest_folder);
+  free(c->manifest_path);
+  value_free(&c->outputs);
+  manifest_free(&c->manifest);
   free(c);
+}
+
+static void check_early(struct job *job, const struct commit *commit, void *context) {
+  struct trial_stage *stage = context;
+  bool lapsed = commit->status == ERR_STALE || commit->status == ERR_CONFLICT || commit->status == ERR_NOT_FOUND;
+  (void)job;
+  stage->trial->pending--;
+  if (!commit->status) {
+    publish_begun(stage->trial, stage);
+  } else if (lapsed) {
+    stage->leaving = LEAVING_GONE; /* the fence has moved on: this attempt's word no longer counts */
+  } else {
+    stage->leaving = LEAVING_NOT;
+    stage->fault = commit->error;
+  }
+  trial_settle(stage->trial);
+}
+
+static void check_take(struct check *c) {
+  struct trial_stage *stage = c->stage;
+  if (c->e.code) {
+    stage->fault = c->e;
+    stage->leaving = LEAVING_NOT;
+    return;
+  }
+  stage->leaving = LEAVING_CHECKED;
+  stage->manifest = c->manifest;
+  c->manifest = NULL;
+  memcpy(stage->manifest_sha256, c->sha256, sizeof c->sha256);
 }
 
 static void check_done(void *context) {
   struct check *c = context;
   struct trial *trial = c->trial;
+  struct trial_stage *stage = c->stage;
   trial->pending--;
-  if (c->e.code) {
-    c->stage->fault = c->e;
-    c->stage->leaving = LEAVING_NOT;
-    manifest_free(&c->manifest);
-  } else {
-    c->stage->leaving = LEAVING_CHECKED;
-    c->stage->manifest = c->manifest;
-    memcpy(c->stage->manifest_sha256, c->sha256, sizeof c->sha256);
-  }
-  free(c->folder);
-  free(c->manifest_folder);
-  free(c->manifest_path);
-  value_free(&c->outputs);
-  if (c->e.code || trial->over) {
-    free(c);
+  check_take(c);
+  check_drop(c);
+  if (stage->leaving != LEAVING_CHECKED || trial->over || trial->job->cancelling || trial_is_cancelled(trial)) {
     trial_settle(trial);
     return;
   }
   /* The attempt goes on without this stage: commit it now. */
   struct draft *d = draft_new(trial->job, trial->fence);
-  publish_draft(trial, c->stage, d);
-  c->stage->leaving = LEAVING_MOVING;
+  publish_draft(trial, stage, d);
+  stage->leaving = LEAVING_MOVING;
   trial->pending++;
-  draft_commit(d, check_early, c);
+  draft_commit(d, check_early, stage);
+}
+
+/* Metadata comes from the stage: what it says goes to disk, secrets do not. Names and types are the files' own. */
+static struct value *check_outputs(const struct trial_stage *stage) {
+  struct value *outputs = value_copy(stage->outputs);
+  for (size_t i = 0; i < outputs->count; i++)
+    for (size_t k = 0; k < outputs->items[i]->count; k++)
+      if (!strcmp(outputs->items[i]->keys[k], "meta")) secret_scrub(outputs->items[i]->items[k]);
+  return outputs;
 }
 
 void publish_check(struct trial *trial, struct trial_stage *stage) {
@@ -83,10 +109,10 @@ void publish_check(struct trial *trial, struct trial_stage *stage) {
   c->folder = mem_format("%s/%s", folder, id);
   c->manifest_folder = job_folder(job, "manifests");
   c->manifest_path = mem_format("%s/%s.json", c->manifest_folder, id);
-  c->outputs = value_copy(stage->outputs);
+  c->outputs = check_outputs(stage);
   stage->leaving = LEAVING_CHECKING;
   trial->pending++;
-  pool_submit(job->engine->pool, check_work, check_done, c);
+  work_submit(job->engine, check_work, check_done, check_drop, c);
 }
 
 /* ---- commit ------------------------------------------------------------------------------------------------------- */
@@ -117,6 +143,7 @@ struct move {
   char *from, *to, *parent;
   struct manifest *manifest; /* borrowed: the job's, which is not replaced while publishing */
   struct error e;
+  bool parked; /* it failed before: the job's trouble tells why */
 };
 
 static bool move_is_done(const struct move *m) {
@@ -136,7 +163,9 @@ static bool move_is_done(const struct move *m) {
 /* An older folder of that name is swapped out in one step, so that readers never find the place empty; what was there
  * goes with the attempt's folder. A half-done move is recognised by its content. */
 static enum err move_folder(struct move *m) {
-  if (access(m->from, F_OK) != 0) {
+  struct stat st;
+  if (lstat(m->from, &st) != 0) {
+    if (errno != ENOENT) return error_errno(&m->e, errno, "cannot publish %s", m->to);
     if (move_is_done(m)) return ERR_OK;
     return error_set(&m->e, ERR_CORRUPT, "the checked outputs of a stage vanished before they were published: %s", m->from);
   }
@@ -147,6 +176,7 @@ static enum err move_folder(struct move *m) {
   if (renameat2(AT_FDCWD, m->from, AT_FDCWD, m->to, RENAME_EXCHANGE) == 0) return ERR_OK;
   if (errno != EINVAL && errno != ENOSYS) return error_errno(&m->e, errno, "cannot publish %s", m->to);
   mem_auto char *old = mem_format("%s.replaced", m->from);
+  if (fs_remove_path(old, &m->e)) return m->e.code; /* of a try that was cut short */
   if (rename(m->to, old) != 0 && errno != ENOENT) return error_errno(&m->e, errno, "cannot replace %s", m->to);
   if (rename(m->from, m->to) != 0) return error_errno(&m->e, errno, "cannot publish %s", m->to);
   return ERR_OK;
@@ -154,23 +184,22 @@ static enum err move_folder(struct move *m) {
 
 static void move_work(void *context) {
   struct move *m = context;
-  if (!m->manifest || m->manifest->count == 0) return;
+  memset(&m->e, 0, sizeof m->e);
+  if (m->manifest->count == 0) return;
   if (move_folder(m) == ERR_OK) fs_sync_folder(m->parent, &m->e);
 }
 
-static void move_again(void *context) {
+static void move_drop(void *context) {
   struct move *m = context;
-  struct job *job = m->job;
-  size_t stage = m->stage;
+  free(m->from);
+  free(m->to);
+  free(m->parent);
   free(m);
-  job->committing--;
-  publish_move(job, stage);
 }
 
 static void move_finished(struct job *job, const struct commit *commit, void *context) {
-  uint64_t fence = *(uint64_t *)context;
-  free(context);
-  if (commit->status == ERR_OK) publish_sweep(job, fence);
+  size_t stage = (size_t)(uintptr_t)context;
+  if (commit->status == ERR_OK) publish_sweep(job, job->stages[stage].record.fence);
 }
 
 static void move_commit(struct job *job, size_t index) {
@@ -180,39 +209,52 @@ static void move_commit(struct job *job, size_t index) {
   record->status = STAGE_FINISHED;
   record->ended_us = clock_wall(loop_clock(job->engine->loop));
   record->suspect = false;
+  int64_t took_us = record->ended_us > record->started_us ? record->ended_us - record->started_us : 0;
   struct value *body = draft_stage_event(job, index, "finished");
   if (stage->results) value_map_set(body, "results", value_copy(stage->results));
   if (stage->manifest && stage->manifest->count) value_set_int(body, "artifacts", (int64_t)stage->manifest->count);
-  value_set_int(body, "durationMs", (record->ended_us - record->started_us) / 1000);
+  value_set_int(body, "durationMs", took_us / 1000);
   draft_event(d, "stage", body);
-  uint64_t *fence = mem_alloc(sizeof *fence);
-  *fence = record->fence;
-  draft_commit(d, move_finished, fence);
+  draft_commit(d, move_finished, (void *)(uintptr_t)index);
+}
+
+/* Nothing to publish any more: the stage has to be done again. */
+static void move_lost(struct job *job, size_t stage) {
+  struct draft *d = draft_new(job, 0);
+  draft_stage(d, stage)->status = STAGE_WAITING;
+  draft_commit(d, NULL, NULL);
+}
+
+static void move_done(void *context);
+
+/* The intent is on disk: it is carried out however long the output folder refuses, and everybody can see why it waits. */
+static void move_park(struct move *m) {
+  struct job *job = m->job;
+  mem_auto char *text = mem_format("stage '%s' is done but cannot be published (%s): trying again",
+                                   job->pipeline->stages[m->stage].id, m->e.message);
+  if (!m->parked) job->parked++;
+  m->parked = true;
+  job_trouble(job, text);
+  work_later(job->engine, TROUBLE_RETRY_US, move_work, move_done, move_drop, m);
 }
 
 static void move_done(void *context) {
   struct move *m = context;
   struct job *job = m->job;
-  free(m->from);
-  free(m->to);
-  free(m->parent);
-  if (m->e.code == ERR_CORRUPT) { /* nothing to publish any more: the stage has to be done again */
-    log_error("job %s: %s", job->id, m->e.message);
-    struct draft *d = draft_new(job, 0);
-    draft_stage(d, m->stage)->status = STAGE_WAITING;
-    job->committing--;
-    draft_commit(d, NULL, NULL);
-    free(m);
+  size_t stage = m->stage;
+  if (m->e.code && m->e.code != ERR_CORRUPT) {
+    move_park(m);
     return;
   }
-  if (m->e.code) {
-    log_warning("job %s: %s; trying again in 2 s", job->id, m->e.message);
-    loop_after(job->engine->loop, 2 * 1000 * 1000, move_again, m);
-    return;
-  }
-  move_commit(job, m->stage);
+  if (m->parked) job->parked--;
+  if (m->parked && !job->parked) job_trouble(job, NULL);
+  if (m->e.code) log_error("job %s: %s", job->id, m->e.message);
+  if (m->e.code)
+    move_lost(job, stage);
+  else
+    move_commit(job, stage);
   job->committing--;
-  free(m);
+  move_drop(m);
 }
 
 void publish_move(struct job *job, size_t stage) {
@@ -226,25 +268,24 @@ void publish_move(struct job *job, size_t stage) {
   m->parent = mem_text(job->output_folder);
   m->manifest = job->stages[stage].manifest;
   job->committing++; /* not idle until the files stand where they belong */
-  pool_submit(job->engine->pool, move_work, move_done, m);
+  work_submit(job->engine, move_work, move_done, move_drop, m);
 }
 
 /* ---- sweep -------------------------------------------------------------------------------------------------------- */
 
-struct sweep {
-  char *folder;
-};
-
 static void sweep_work(void *context) {
-  struct sweep *s = context;
   struct error e;
-  if (fs_remove_path(s->folder, &e)) log_warning("cannot remove %s: %s", s->folder, e.message);
+  if (fs_remove_path(context, &e)) log_warning("cannot remove %s: %s", (const char *)context, e.message);
 }
 
-static void sweep_done(void *context) {
-  struct sweep *s = context;
-  free(s->folder);
-  free(s);
+/* The engine ends before the pool came to it. Removing twice does no harm. */
+static void sweep_drop(void *context) {
+  sweep_work(context);
+  free(context);
+}
+
+void publish_remove(struct engine *engine, char *moved_path) {
+  work_submit(engine, sweep_work, free, sweep_drop, moved_path);
 }
 
 void publish_sweep(struct job *job, uint64_t fence) {
@@ -252,7 +293,5 @@ void publish_sweep(struct job *job, uint64_t fence) {
     if (trial->fence == fence) return;
   for (size_t i = 0; i < job->pipeline->stage_count; i++)
     if (job->stages[i].record.fence == fence && job->stages[i].record.status == STAGE_PUBLISHING) return;
-  struct sweep *s = mem_alloc(sizeof *s);
-  s->folder = attempt_folder(job, fence);
-  pool_submit(job->engine->pool, sweep_work, sweep_done, s);
+  publish_remove(job->engine, attempt_folder(job, fence));
 }

@@ -10,11 +10,25 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "engine/job.h"
+#include "engine/draft.h"
 
-enum { RECOVER_PATIENCE_MS = 10000, RECOVER_STEP_MS = 20 };
+enum { RECOVER_PATIENCE_MS = 10000, RECOVER_STEP_MS = 20, RECOVER_AGE_US = 60 * 1000 * 1000 };
 
 /* ---- no attempt of an earlier owner may be alive when a new one starts --------------------------------------------- */
+
+/* When the process began, on the wall clock; 0: there is none, or it cannot be told. */
+static int64_t recover_born_us(int pid, int64_t now_wall_us, int64_t now_boot_us) {
+  char path[64];
+  unsigned long long ticks;
+  struct buf text = {0};
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  enum err err = fs_read_file(path, 4096, &text, NULL);
+  const char *fields = err ? NULL : strrchr(buf_string(&text), ')'); /* a name may hold anything */
+  bool read = fields && sscanf(fields, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                               &ticks) == 1;
+  buf_free(&text);
+  return read ? now_wall_us - now_boot_us + (int64_t)(ticks * 1000000 / (unsigned long long)sysconf(_SC_CLK_TCK)) : 0;
+}
 
 static bool recover_is_attempt(const struct engine *engine, const struct attempt_record *a) {
   char path[64], exe[4096];
@@ -27,15 +41,36 @@ static bool recover_is_attempt(const struct engine *engine, const struct attempt
   return strstr(exe, "stagemill-runner") != NULL;
 }
 
+/* Numbers of processes are used again: only one as old as the attempt is certainly it. */
+static bool recover_fits(const struct engine *engine, const struct attempt_record *a) {
+  const struct clock *clock = loop_clock(engine->loop);
+  int64_t born_us = recover_born_us(a->pid, clock_wall(clock), clock_boot(clock));
+  return llabs(born_us - a->started_us) < RECOVER_AGE_US;
+}
+
 /* Attempts die with their zygote, zygotes with their engine; this only waits for the kernel to be through. */
-static void recover_wait(const struct engine *engine, const struct attempt_record *a) {
-  for (int waited = 0; recover_is_attempt(engine, a) && waited < RECOVER_PATIENCE_MS; waited += RECOVER_STEP_MS) {
-    if (waited == RECOVER_PATIENCE_MS / 2) kill(a->pid, SIGKILL);
+static enum err recover_wait(const struct engine *engine, const struct attempt_record *a, struct error *e) {
+  for (int waited = 0; recover_is_attempt(engine, a); waited += RECOVER_STEP_MS) {
+    if (waited == RECOVER_PATIENCE_MS / 2 && recover_fits(engine, a)) kill(a->pid, SIGKILL);
+    if (waited >= RECOVER_PATIENCE_MS && !recover_fits(engine, a)) break;
+    if (waited >= RECOVER_PATIENCE_MS)
+      return error_set(e, ERR_BUSY, "process %d, an attempt of job %s, survives SIGKILL: it may hang in the kernel, on a "
+                       "disk or a network file system; nothing is started beside it", (int)a->pid, a->job);
     usleep(RECOVER_STEP_MS * 1000);
   }
+  return ERR_OK;
 }
 
 /* ---- leases --------------------------------------------------------------------------------------------------------- */
+
+/* Losses beyond the bound cost attempts, as with a zygote that dies: a stage that takes the machine down must end. */
+static void recover_stage(struct stage_record *s) {
+  s->status = STAGE_WAITING;
+  if (s->lost < LOST_MAX)
+    s->lost++;
+  else
+    s->attempts++;
+}
 
 static void recover_attempt(struct engine *engine, const struct attempt_record *live, const char *job) {
   struct stage_list stages = {0};
@@ -44,8 +79,7 @@ static void recover_attempt(struct engine *engine, const struct attempt_record *
   for (size_t i = 0; i < stages.count; i++) {
     struct stage_record *s = &stages.items[i];
     if (s->status != STAGE_RUNNING || s->fence != live->fence) continue;
-    s->status = STAGE_WAITING;
-    s->fence = 0; /* keep */
+    recover_stage(s);
     struct stage_record swap = stages.items[count];
     stages.items[count++] = *s;
     stages.items[i] = swap;
@@ -56,11 +90,23 @@ static void recover_attempt(struct engine *engine, const struct attempt_record *
   over.outcome = outcome;
   over.error_json = error;
   over.ended_us = clock_wall(loop_clock(engine->loop));
-  struct change change = {.job = job, .fence = 0, .stages = stages.items, .stage_count = count};
+  /* One change: an attempt that is over while its stages still run would block them for ever. */
+  struct change change = {.job = job, .fence = live->fence, .stages = stages.items, .stage_count = count,
+                          .attempt = &over};
   store_change(engine->store, &change, NULL, NULL);
-  struct change attempt = {.job = job, .fence = live->fence, .attempt = &over};
-  store_change(engine->store, &attempt, NULL, NULL);
   stage_list_clear(&stages);
+}
+
+/* The store refused a lease because an attempt may be alive. Which ones are, this process knows best: it is the owner. */
+void trial_drop_live(struct job *job) {
+  struct attempt_list live = {0};
+  if (store_live_attempts(job->engine->store, job->id, &live, NULL)) return;
+  for (size_t i = 0; i < live.count; i++) {
+    bool ours = false;
+    for (const struct trial *trial = job->trials; trial; trial = trial->next) ours |= trial->fence == live.items[i].fence;
+    if (!ours) recover_attempt(job->engine, &live.items[i], job->id);
+  }
+  attempt_list_clear(&live);
 }
 
 static void recover_status(struct engine *engine, const struct job_record *job) {
@@ -70,22 +116,24 @@ static void recover_status(struct engine *engine, const struct job_record *job) 
   store_change(engine->store, &change, NULL, NULL);
 }
 
+static enum err recover_job(struct engine *engine, const struct job_record *job, struct error *e) {
+  struct attempt_list live = {0};
+  enum err err = store_live_attempts(engine->store, job->id, &live, e);
+  for (size_t i = 0; i < live.count && !err; i++) {
+    err = recover_wait(engine, &live.items[i], e);
+    if (!err) recover_attempt(engine, &live.items[i], job->id);
+  }
+  if (!err && job->status == JOB_PROCESSING) recover_status(engine, job);
+  attempt_list_clear(&live);
+  return err;
+}
+
 enum err engine_recover(struct engine *engine, struct error *e) {
   struct job_list open = {0};
-  if (store_open_jobs(engine->store, &open, e)) return e->code;
-  for (size_t i = 0; i < open.count; i++) {
-    struct attempt_list live = {0};
-    const char *job = open.items[i].id;
-    if (store_live_attempts(engine->store, job, &live, e)) break;
-    for (size_t a = 0; a < live.count; a++) {
-      recover_wait(engine, &live.items[a]);
-      recover_attempt(engine, &live.items[a], job);
-    }
-    if (open.items[i].status == JOB_PROCESSING) recover_status(engine, &open.items[i]);
-    attempt_list_clear(&live);
-  }
+  enum err err = store_open_jobs(engine->store, &open, e);
+  for (size_t i = 0; i < open.count && !err; i++) err = recover_job(engine, &open.items[i], e);
   job_list_clear(&open);
-  return store_flush(engine->store, e);
+  return err ? err : store_flush(engine->store, e);
 }
 
 /* ---- what a job left in its output folder --------------------------------------------------------------------------- */
@@ -96,17 +144,34 @@ static bool recover_is_publishing(const struct job *job, uint64_t fence) {
   return false;
 }
 
+/* The intent to publish is stored but what was to be published is not known: the stage is done again. */
+static void recover_unknown(struct job *job, size_t stage) {
+  struct draft *d = draft_new(job, 0);
+  draft_stage(d, stage)->status = STAGE_WAITING;
+  draft_stage(d, stage)->manifest_sha256 = NULL;
+  draft_commit(d, NULL, NULL);
+}
+
+static void recover_publishing(struct job *job) {
+  for (size_t i = 0; i < job->pipeline->stage_count; i++) {
+    if (job->stages[i].record.status != STAGE_PUBLISHING) continue;
+    if (job->stages[i].manifest)
+      publish_move(job, i);
+    else
+      recover_unknown(job, i);
+  }
+}
+
 void job_recover(struct job *job) {
   if (job->trials || job->committing) return; /* under way already */
-  for (size_t i = 0; i < job->pipeline->stage_count; i++)
-    if (job->stages[i].record.status == STAGE_PUBLISHING) publish_move(job, i);
+  recover_publishing(job);
   mem_auto char *folder = attempt_folder(job, 0);
   DIR *entries = opendir(folder);
   if (!entries) return;
   for (struct dirent *entry; (entry = readdir(entries));) {
     char *end;
     uint64_t fence = strtoull(entry->d_name, &end, 10);
-    if (end != entry->d_name && *end == '\0' && !recover_is_publishing(job, fence)) publish_sweep(job, fence);
+    if (end != entry->d_name && *end == '\0' && fence && !recover_is_publishing(job, fence)) publish_sweep(job, fence);
   }
   closedir(entries);
 }

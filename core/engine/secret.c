@@ -44,3 +44,13 @@ struct value *secret_lookup(void *engine, const char *name) {
   free(text);
   return v;
 }
+
+/* On the tree, not on its JSON: a secret with a quote in it is written differently there, and one like `1234` would
+ * tear numbers apart. */
+void secret_scrub(struct value *v) {
+  if (!v) return;
+  for (size_t i = 0; i < v->count; i++) secret_scrub(v->items[i]);
+  if (v->type != VALUE_TEXT || !v->text) return;
+  log_scrub(v->text);
+  v->text_size = strlen(v->text);
+}

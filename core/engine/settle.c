@@ -1,4 +1,5 @@
-/* settle.c - an attempt is over: who is to blame, who tries again and when, who is through. One commit says it all. */
+/* settle.c - an attempt is over: who tries again and when, who is through (charge.c says whose fault it was). One commit
+ * says it all. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,118 +8,39 @@
 #include "base/mem.h"
 #include "engine/draft.h"
 
-enum charge { /* what the end of an attempt means for one of its stages */
-  CHARGE_NOTHING = 1, /* goes back to waiting, costs nothing */
-  CHARGE_DONE,        /* its outputs are checked: publish */
-  CHARGE_GONE,        /* committed already */
-  CHARGE_RETRY,       /* costs an attempt; back-off, or the end */
-  CHARGE_FAIL,        /* costs an attempt; the end */
-  CHARGE_SUSPECT,     /* crashed in company: next time alone */
-  CHARGE_LOST,        /* its zygote died: bounded, costs no attempt */
-  CHARGE_CANCEL,
-};
-
-/* ---- whose fault ------------------------------------------------------------------------------------------------- */
-
-static bool trial_has_culprit(const struct trial *trial) {
-  for (size_t i = 0; i < trial->stage_count; i++) {
-    const struct trial_stage *s = &trial->stages[i];
-    if (s->fault.code || s->verdict == VERDICT_RETRY || s->verdict == VERDICT_FAIL) return true;
-  }
-  return false;
-}
-
-static bool error_is_the_worlds(enum err code) {
-  return code == ERR_NO_SPACE || code == ERR_IO || code == ERR_BUSY || code == ERR_LOST || code == ERR_TIMEOUT ||
-         code == ERR_NOT_FOUND;
-}
-
-static enum charge charge_for_crash(const struct trial *trial, size_t i) {
-  int32_t suspect = trial->outcome.suspect;
-  if (trial->stage_count == 1 || suspect < 0 || (size_t)suspect >= trial->stage_count) return CHARGE_RETRY;
-  if ((size_t)suspect != i) return CHARGE_NOTHING;
-  return trial->job->stages[trial->stages[i].index].record.suspect ? CHARGE_RETRY : CHARGE_SUSPECT;
-}
-
-static int64_t trial_timeout_us(const struct trial *trial) {
-  int64_t least_us = INT64_MAX;
-  for (size_t i = 0; i < trial->stage_count; i++) {
-    int64_t timeout_us = trial->job->pipeline->stages[trial->stages[i].index].timeout_us;
-    if (timeout_us && timeout_us < least_us) least_us = timeout_us;
-  }
-  return least_us;
-}
-
-static enum charge charge_for_end(const struct trial *trial, size_t i) {
-  const struct pipeline_stage *s = &trial->job->pipeline->stages[trial->stages[i].index];
-  switch (trial->outcome.end) {
-  case ATTEMPT_ENDED: return trial_has_culprit(trial) ? CHARGE_NOTHING : CHARGE_RETRY;
-  case ATTEMPT_CANCELLED: return trial_has_culprit(trial) ? CHARGE_NOTHING : CHARGE_FAIL;
-  case ATTEMPT_CRASHED:
-  case ATTEMPT_EXITED: return charge_for_crash(trial, i);
-  case ATTEMPT_LOST: return CHARGE_LOST;
-  case ATTEMPT_REFUSED: return error_is_the_worlds(trial->outcome.error.code) ? CHARGE_RETRY : CHARGE_FAIL;
-  case ATTEMPT_TIMED_OUT: return s->timeout_us == trial_timeout_us(trial) ? CHARGE_RETRY : CHARGE_NOTHING;
-  case ATTEMPT_PROTOCOL: return trial->stage_count == 1 ? CHARGE_FAIL : charge_for_crash(trial, i);
-  default: return CHARGE_RETRY; /* stalled, out of memory, over its quota: no clear owner, so everybody who is not through */
-  }
-}
-
-static enum charge charge_of(const struct trial *trial, size_t i) {
-  const struct trial_stage *s = &trial->stages[i];
-  bool cancelled = trial->job->record.cancel_requested;
-  if (s->leaving == LEAVING_GONE) return CHARGE_GONE;
-  if (s->unneeded) return CHARGE_NOTHING;
-  if (s->leaving == LEAVING_CHECKED) return cancelled ? CHARGE_CANCEL : CHARGE_DONE;
-  if (s->fault.code) return error_is_the_worlds(s->fault.code) ? CHARGE_RETRY : CHARGE_FAIL;
-  if (cancelled) return CHARGE_CANCEL;
-  if (trial->interrupted) return CHARGE_NOTHING;
-  if (s->verdict == VERDICT_RETRY) return CHARGE_RETRY;
-  if (s->verdict == VERDICT_FAIL) return CHARGE_FAIL;
-  if (s->verdict == VERDICT_OK && trial->unit.is_pass) return CHARGE_NOTHING; /* a filter: done when its readers are */
-  return charge_for_end(trial, i);
-}
-
-static void charge_error(const struct trial *trial, size_t i, struct error *e) {
-  const struct trial_stage *s = &trial->stages[i];
-  if (s->fault.code) {
-    *e = s->fault;
-  } else if (s->verdict == VERDICT_RETRY || s->verdict == VERDICT_FAIL) {
-    error_set(e, s->verdict == VERDICT_RETRY ? ERR_IO : ERR_INVALID, "%s",
-              s->message[0] ? s->message : "the stage failed without saying why");
-    error_debug(e, "%s", s->debug);
-  } else if (trial->outcome.error.message[0]) {
-    *e = trial->outcome.error;
-  } else {
-    error_set(e, ERR_INTERNAL, "the attempt ended without a verdict of this stage");
-  }
-}
-
 /* ---- what follows ------------------------------------------------------------------------------------------------- */
+
+/* `failed` is the number of the attempt that failed, `next` that of the one to come; the same when it cost nothing. */
+static void charge_tell_retry(struct trial *trial, size_t i, struct draft *d, uint32_t failed, uint32_t next,
+                              const struct error *e) {
+  const struct pipeline_stage *s = &trial->job->pipeline->stages[trial->stages[i].index];
+  const struct stage_record *record = draft_stage(d, trial->stages[i].index);
+  struct job_record *values = draft_job(d, JOB_SET_ATTEMPT);
+  char at[32];
+  values->attempt = next;
+  values->max_attempts = s->retry.attempts;
+  struct value *body = value_map();
+  value_set_text(body, "stage", s->id);
+  value_set_int(body, "attempt", next);
+  value_set_int(body, "currentAttempt", failed);
+  value_set_int(body, "maxAttempts", s->retry.attempts);
+  value_set_int(body, "maxRetries", (int64_t)s->retry.attempts - 1);
+  value_set_int(body, "delayMs", record->delay_us / 1000);
+  value_set_text(body, "retryAt", clock_format(record->not_before_us, at));
+  value_set_text(body, "error", e->message);
+  draft_event(d, "retrying", body);
+}
 
 static void charge_delay(struct trial *trial, size_t i, struct draft *d, int64_t delay_us, const struct error *e) {
   struct job *job = trial->job;
   size_t index = trial->stages[i].index;
   const struct pipeline_stage *s = &job->pipeline->stages[index];
   struct stage_record *record = draft_stage(d, index);
-  char at[32];
   record->status = STAGE_DELAYED;
   record->delay_us = delay_us;
   record->not_before_us = clock_wall(loop_clock(job->engine->loop)) + delay_us;
   if (s->continue_on_error && trial->outcome.end == ATTEMPT_ENDED && trial->stage_count > 1) record->apart = true;
-  struct job_record *values = draft_job(d, JOB_SET_ATTEMPT);
-  values->attempt = record->attempts + 1;
-  values->max_attempts = s->retry.attempts;
-  struct value *body = value_map();
-  value_set_text(body, "stage", s->id);
-  value_set_int(body, "attempt", record->attempts + 1);
-  value_set_int(body, "currentAttempt", record->attempts);
-  value_set_int(body, "maxAttempts", s->retry.attempts);
-  value_set_int(body, "maxRetries", (int64_t)s->retry.attempts - 1);
-  value_set_int(body, "delayMs", delay_us / 1000);
-  value_set_text(body, "retryAt", clock_format(record->not_before_us, at));
-  value_set_text(body, "error", e->message);
-  draft_event(d, "retrying", body);
+  charge_tell_retry(trial, i, d, record->attempts, record->attempts + 1, e);
 }
 
 static void charge_end(struct trial *trial, size_t i, struct draft *d, const struct error *e) {
@@ -155,8 +77,10 @@ static void charge_suspect(struct trial *trial, size_t i, struct draft *d) {
   charge_error(trial, i, &e);
   record->error_json = draft_error(d, &e, record->stage);
   record->suspect = true;
-  charge_delay(trial, i, d, 0, &e);
   record->status = STAGE_WAITING;
+  record->delay_us = 0;
+  record->not_before_us = clock_wall(loop_clock(trial->job->engine->loop));
+  charge_tell_retry(trial, i, d, record->attempts + 1, record->attempts + 1, &e);
 }
 
 static void charge_lost(struct trial *trial, size_t i, struct draft *d) {
@@ -182,9 +106,14 @@ static void charge_stage(struct trial *trial, size_t i, struct draft *d) {
   case CHARGE_FAIL: charge_attempt(trial, i, d, true); break;
   case CHARGE_SUSPECT: charge_suspect(trial, i, d); break;
   case CHARGE_LOST: charge_lost(trial, i, d); break;
-  case CHARGE_CANCEL: draft_stage(d, stage->index)->status = STAGE_CANCELLED; break;
+  case CHARGE_CANCEL:
+    draft_stage(d, stage->index)->status = STAGE_CANCELLED;
+    draft_stage(d, stage->index)->ended_us = clock_wall(loop_clock(trial->job->engine->loop));
+    break;
   }
 }
+
+enum { SETTLE_FOREIGN_MAX = 3000, SETTLE_LOG_MAX = 2000, SETTLE_STATS_MAX = 15 * 1024 };
 
 /* ---- the attempt's own record --------------------------------------------------------------------------------------- */
 
@@ -202,19 +131,27 @@ static struct value *settle_plugins(const struct trial *trial) {
   return list;
 }
 
+static size_t json_size(const struct value *v) {
+  struct buf text = {0};
+  value_json(&text, v, VALUE_JSON_COMPACT);
+  size_t size = text.size;
+  buf_free(&text);
+  return size;
+}
+
+/* What the attempt says of itself is foreign: taken when it is a map of a size that fits into the record. */
 static struct value *settle_stats(const struct trial *trial) {
-  struct value *stats = trial->stats ? value_copy(trial->stats) : value_map();
-  if (stats->type != VALUE_MAP) {
-    value_free(&stats);
-    stats = value_map();
-  }
+  bool fits = trial->stats && trial->stats->type == VALUE_MAP && json_size(trial->stats) <= SETTLE_FOREIGN_MAX;
+  struct value *stats = fits ? value_copy(trial->stats) : value_map();
   value_set_int(stats, "cpuMs", trial->outcome.cpu_us / 1000);
   value_set_int(stats, "wallMs", trial->outcome.wall_us / 1000);
   value_set_int(stats, "maxRssBytes", trial->outcome.max_rss_bytes);
   value_map_set(stats, "plugins", settle_plugins(trial));
   if (trial->outcome.end != ATTEMPT_ENDED && trial->outcome.log_tail && trial->outcome.log_tail[0]) {
-    size_t size = strlen(trial->outcome.log_tail), keep = size > 2000 ? 2000 : size;
-    value_set_text(stats, "logTail", trial->outcome.log_tail + size - keep);
+    size_t size = strlen(trial->outcome.log_tail), from = size > SETTLE_LOG_MAX ? size - SETTLE_LOG_MAX : 0;
+    while (((unsigned char)trial->outcome.log_tail[from] & 0xc0) == 0x80) from++;
+    value_set_text(stats, "logTail", trial->outcome.log_tail + from);
+    if (json_size(stats) > SETTLE_STATS_MAX) value_set_text(stats, "logTail", "(left out: see the attempt's log)");
   }
   return stats;
 }
@@ -244,8 +181,9 @@ static void settle_record(struct trial *trial, struct draft *d) {
   r->ended_us = clock_wall(loop_clock(trial->job->engine->loop));
   r->outcome = draft_text(d, settle_word(trial, culprit));
   r->stats_json = draft_json(d, stats);
+  struct error e = trial->outcome.error;
+  if (!culprit && trial->outcome.end != ATTEMPT_ENDED) r->error_json = draft_error(d, &e, NULL);
   if (!culprit) return;
-  struct error e;
   charge_error(trial, (size_t)(culprit - trial->stages), &e);
   r->stage_at_fault = draft_text(d, trial->job->pipeline->stages[culprit->index].id);
   r->error_json = draft_error(d, &e, r->stage_at_fault);
@@ -253,10 +191,42 @@ static void settle_record(struct trial *trial, struct draft *d) {
 
 /* ---- settling ------------------------------------------------------------------------------------------------------- */
 
+static void trial_settled(struct job *job, const struct commit *commit, void *context);
+
+/* The commit was refused for what it held, not because the attempt no longer counts: its stages must not stay RUNNING for
+ * ever. They fail with the reason, in a commit that holds little else. */
+static void settle_plainly(struct trial *trial, const struct error *why) {
+  struct draft *d = draft_new(trial->job, trial->fence);
+  trial->plain = true;
+  trial->trouble = *why;
+  trial->trouble.debug[0] = '\0';
+  for (size_t i = 0; i < trial->stage_count; i++) {
+    struct trial_stage *s = &trial->stages[i];
+    if (s->leaving == LEAVING_GONE) continue;
+    memset(&s->fault, 0, sizeof s->fault);
+    s->verdict = VERDICT_NONE;
+    s->leaving = LEAVING_NOT;
+    draft_results(d, s->index, value_map());
+    charge_attempt(trial, i, d, true);
+  }
+  struct attempt_record *r = draft_attempt(d, &trial->record);
+  r->state = ATTEMPT_OVER;
+  r->ended_us = clock_wall(loop_clock(trial->job->engine->loop));
+  r->outcome = draft_text(d, "failed");
+  r->error_json = draft_error(d, why, NULL);
+  draft_commit(d, trial_settled, trial);
+}
+
 static void trial_settled(struct job *job, const struct commit *commit, void *context) {
   struct trial *trial = context;
   struct engine *engine = job->engine;
   uint64_t fence = trial->fence;
+  bool lapsed = commit->status == ERR_STALE || commit->status == ERR_CONFLICT || commit->status == ERR_NOT_FOUND;
+  if (commit->status && !lapsed && !trial->plain) {
+    struct error why = commit->error;
+    settle_plainly(trial, &why);
+    return;
+  }
   for (size_t i = 0; commit->status == ERR_OK && i < trial->stage_count; i++)
     if (job->stages[trial->stages[i].index].record.status == STAGE_PUBLISHING &&
         trial->stages[i].leaving == LEAVING_CHECKED)
@@ -267,13 +237,18 @@ static void trial_settled(struct job *job, const struct commit *commit, void *co
   engine_wake_all(engine);
 }
 
+/* A task that was interrupted within its grace and yet came to its end has done its work. */
+static bool settle_ended(const struct trial *trial) {
+  return trial->outcome.end == ATTEMPT_ENDED || (trial->outcome.end == ATTEMPT_CANCELLED && trial->interrupted);
+}
+
 static bool settle_checks(struct trial *trial) {
   bool checking = false;
-  if (trial->job->record.cancel_requested) return false; /* cancelled before publishing: outputs are dropped */
+  if (trial_is_cancelled(trial)) return false; /* cancelled before publishing: outputs are dropped */
   for (size_t i = 0; i < trial->stage_count; i++) {
     struct trial_stage *s = &trial->stages[i];
     bool done = s->verdict == VERDICT_OK && !s->fault.code && s->leaving == LEAVING_NOT;
-    bool counts = trial->unit.is_pass ? trial_stage_is_sink(trial, s) : trial->outcome.end == ATTEMPT_ENDED;
+    bool counts = trial->unit.is_pass ? trial_stage_is_sink(trial, s) : settle_ended(trial);
     if (!done || !counts) continue;
     publish_check(trial, s);
     checking = true;
@@ -282,7 +257,7 @@ static bool settle_checks(struct trial *trial) {
 }
 
 void trial_settle(struct trial *trial) {
-  if (!trial->over || trial->pending || trial->settling) return;
+  if (!trial->over || trial->pending || trial->settling || trial->job->cancelling) return;
   if (settle_checks(trial)) return;
   trial->settling = true;
   struct draft *d = draft_new(trial->job, trial->fence);

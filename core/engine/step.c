@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "engine/draft.h"
 
+enum { STEP_REASON_SAME = 500 }; /* stored reasons are cut somewhat behind this */
+
 static void job_step(struct job *job);
 
 static void job_step_posted(void *context) {
@@ -31,6 +33,11 @@ static void job_alarm(void *context) {
   job_wake(job);
 }
 
+void job_wake_in(struct job *job, int64_t delay_us) {
+  loop_cancel(job->engine->loop, &job->wake);
+  job->wake = loop_after(job->engine->loop, delay_us, job_alarm, job);
+}
+
 /* ---- skips and stages whose expressions cannot be evaluated ------------------------------------------------------ */
 
 static void step_skip(struct job *job, const struct plan *plan) {
@@ -39,7 +46,7 @@ static void step_skip(struct job *job, const struct plan *plan) {
     const struct plan_skip *skip = &plan->skips[i];
     struct stage_record *record = draft_stage(d, skip->stage);
     record->status = STAGE_SKIPPED;
-    record->reason = draft_text(d, skip->reason);
+    record->reason = draft_reason(d, skip->reason);
     record->ended_us = clock_wall(loop_clock(job->engine->loop));
     struct value *body = draft_stage_event(job, skip->stage, "skipped");
     value_set_text(body, "reason", skip->reason);
@@ -55,9 +62,25 @@ static void step_fail(struct job *job, size_t stage, const struct error *e) {
   record->error_json = draft_error(d, e, job->pipeline->stages[stage].id);
   record->ended_us = clock_wall(loop_clock(job->engine->loop));
   struct value *body = draft_stage_event(job, stage, "failed");
+  value_set_int(body, "attempt", record->attempts ? record->attempts : 1);
   value_set_text(body, "error", e->message);
+  value_set_bool(body, "soft", record->status == STAGE_SOFT_FAILED);
   draft_event(d, "stage", body);
   draft_commit(d, NULL, NULL);
+}
+
+/* An engine that dies again and again while a stage runs: the losses beyond the bound have used its attempts up. */
+static bool step_worn_out(struct job *job) {
+  for (size_t i = 0; i < job->pipeline->stage_count; i++) {
+    const struct stage_record *record = &job->stages[i].record;
+    if (record->status != STAGE_WAITING || record->attempts < job->pipeline->stages[i].retry.attempts) continue;
+    struct error e;
+    error_set(&e, ERR_LOST, "the process that ran it was lost %u times while it ran: look at the machine's memory and logs",
+              record->lost + record->attempts);
+    step_fail(job, i, &e);
+    return true;
+  }
+  return false;
 }
 
 /* Filters whose last reader is through have done what they are for. */
@@ -77,17 +100,14 @@ static void step_settle(struct job *job, const struct plan *plan) {
 /* ---- waiting ------------------------------------------------------------------------------------------------------- */
 
 static void step_alarm(struct job *job) {
-  int64_t now_us = clock_wall(loop_clock(job->engine->loop)), soonest_us = 0;
+  int64_t now_us = clock_boot(loop_clock(job->engine->loop)), soonest_us = 0;
   for (size_t i = 0; i < job->pipeline->stage_count; i++) {
-    const struct stage_record *record = &job->stages[i].record;
-    if (record->status != STAGE_DELAYED) continue;
-    int64_t wait_us = record->not_before_us - now_us;
-    if (wait_us > record->delay_us) wait_us = record->delay_us; /* a clock that was set back makes nobody wait longer */
-    if (wait_us < 1000) wait_us = 1000;
-    if (!soonest_us || wait_us < soonest_us) soonest_us = wait_us;
+    const struct job_stage *stage = &job->stages[i];
+    if (stage->record.status != STAGE_DELAYED || stage->due_boot_us <= now_us) continue; /* due ones wait for a place */
+    if (!soonest_us || stage->due_boot_us < soonest_us) soonest_us = stage->due_boot_us;
   }
   loop_cancel(job->engine->loop, &job->wake);
-  if (soonest_us) job->wake = loop_after(job->engine->loop, soonest_us, job_alarm, job);
+  if (soonest_us) job->wake = loop_at(job->engine->loop, soonest_us, job_alarm, job);
 }
 
 /* The job of the same group that has the turn, or NULL. With cancel-in-progress the newcomer ends its elders instead. */
@@ -104,6 +124,10 @@ static struct job *step_elder(const struct job *job) {
 static void step_wait_reason(const struct job *job, const struct plan *plan, char *text, size_t size) {
   char when[32];
   text[0] = '\0';
+  if (job->trouble[0]) {
+    snprintf(text, size, "%s", job->trouble);
+    return;
+  }
   if (job->engine->interrupted) {
     snprintf(text, size, "interrupted: run the same command again to go on");
     return;
@@ -142,7 +166,7 @@ static bool same_text(const char *a, const char *b) { return strcmp(a ? a : "", 
 static void step_note(struct job *job, const struct plan *plan) {
   char reason[256];
   enum job_status status = step_status(job, plan);
-  if (status == JOB_PROCESSING)
+  if (status == JOB_PROCESSING && !job->trouble[0])
     reason[0] = '\0';
   else
     step_wait_reason(job, plan, reason, sizeof reason);
@@ -151,13 +175,14 @@ static void step_note(struct job *job, const struct plan *plan) {
     d = draft_new(job, 0);
     struct job_record *record = draft_job(d, JOB_SET_STATUS | JOB_SET_WAIT_REASON);
     record->status = status;
-    record->wait_reason = draft_text(d, reason);
+    record->wait_reason = draft_reason(d, reason);
   }
   for (size_t i = 0; i < plan->wait_count; i++) {
     const struct plan_skip *wait = &plan->waits[i];
-    if (same_text(job->stages[wait->stage].record.reason, wait->reason)) continue;
+    const char *said = job->stages[wait->stage].record.reason;
+    if (said && strncmp(said, wait->reason, STEP_REASON_SAME) == 0) continue;
     if (!d) d = draft_new(job, 0);
-    draft_stage(d, wait->stage)->reason = draft_text(d, wait->reason);
+    draft_stage(d, wait->stage)->reason = draft_reason(d, wait->reason);
   }
   if (d) draft_commit(d, NULL, NULL);
 }
@@ -170,28 +195,46 @@ static void step_deadline(void *context) {
   job_wake(job);
 }
 
+/* What is left of the pipeline's time-out; the boot clock counts it once it is known, whatever happens to the wall clock. */
+static int64_t step_time_left(struct job *job) {
+  const struct clock *clock = loop_clock(job->engine->loop);
+  int64_t limit_us = job->pipeline->timeout_us;
+  if (!job->overdue_boot_us) {
+    int64_t left_us = job->record.started_us + limit_us - clock_wall(clock);
+    job->overdue_boot_us = clock_boot(clock) + (left_us > limit_us ? limit_us : left_us < 0 ? 0 : left_us);
+  }
+  return job->overdue_boot_us - clock_boot(clock);
+}
+
+static void step_end_trials(struct job *job) {
+  for (struct trial *trial = job->trials; trial; trial = trial->next) {
+    if (!trial->attempt || trial->overdue) continue;
+    trial->overdue = true;
+    attempt_cancel(trial->attempt, false);
+  }
+}
+
 /* The pipeline's own time-out counts over all attempts, from the job's start. */
 static bool step_overdue(struct job *job) {
   if (!job->pipeline->timeout_us || !job->record.started_us || job->record.cancel_requested) return false;
-  int64_t left_us = job->record.started_us + job->pipeline->timeout_us - clock_wall(loop_clock(job->engine->loop));
+  int64_t left_us = step_time_left(job);
   if (left_us > 0) {
     if (!job->deadline) job->deadline = loop_after(job->engine->loop, left_us, step_deadline, job);
     return false;
   }
   char limit[32];
   struct error e;
+  bool failed = false;
   error_set(&e, ERR_TIMEOUT, "the job took longer than the pipeline's timeout of %s",
             clock_human(job->pipeline->timeout_us, limit));
-  bool ended = true;
-  for (struct trial *trial = job->trials; trial; trial = trial->next)
-    if (trial->attempt) attempt_cancel(trial->attempt, false);
+  step_end_trials(job);
   for (size_t i = 0; i < job->pipeline->stage_count; i++) {
     enum stage_status status = job->stages[i].record.status;
     if (status != STAGE_WAITING && status != STAGE_DELAYED) continue;
     step_fail(job, i, &e);
-    ended = false;
+    failed = true;
   }
-  return !ended;
+  return failed;
 }
 
 static bool step_has_turn(struct job *job) {
@@ -211,14 +254,14 @@ static void step_start(struct job *job, const struct plan *plan) {
 
 static void job_step(struct job *job) {
   /* Only committed state is planned on: every commit wakes the job again when it is on disk. */
-  if (job->committing || job_status_is_terminal(job->record.status)) return;
-  if (step_overdue(job)) return;
+  if (job->committing || job->cancelling || job->engine->closing) return;
+  if (job_status_is_terminal(job->record.status) || step_overdue(job) || step_worn_out(job)) return;
   struct step *steps = mem_array(job->pipeline->stage_count + 1, sizeof *steps);
   struct plan_state state = job_plan_state(job, steps);
   struct plan plan = {0};
   struct error e;
   if (plan_next(&state, &plan, &e)) {
-    log_error("job %s cannot be planned: %s", job->id, e.message);
+    job_hold(job->engine, job->id, &e);
   } else if (plan.bad_stage != SIZE_MAX) {
     step_fail(job, plan.bad_stage, &plan.bad_error);
   } else if (plan.skip_count) {

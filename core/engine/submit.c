@@ -94,6 +94,10 @@ static enum err asset_store(const char *path, int fd, const char *digest, const 
   struct buf content = {0};
   lseek(fd, 0, SEEK_SET);
   enum err err = fs_read_fd(fd, ASSET_BYTES_MAX, &content, e);
+  char actual[65];
+  if (!err) digest_of(content.data ? content.data : "", content.size, actual);
+  if (!err && strcmp(actual, digest) != 0)
+    err = error_set(e, ERR_CONFLICT, "the file %s was changed while the job was submitted: try again", path);
   if (!err) err = fs_write_durably(copy, content.data ? content.data : "", content.size, 0644, e);
   buf_free(&content);
   return err;
@@ -205,14 +209,25 @@ static void submit_answer(struct submitting *s, const char *job, const struct er
   free(s);
 }
 
+/* Another submission of the same job came first. */
+static void submit_joined(struct submitting *s, const char *id) {
+  struct job_record job = {0};
+  s->outcome = SUBMIT_RESUMED;
+  if (!store_job(s->engine->store, id, &job, NULL) && job.status == JOB_COMPLETED) s->outcome = SUBMIT_FINISHED;
+  job_record_clear(&job);
+}
+
 static void submit_stored(void *context, const struct commit *commit) {
   struct submitting *s = context;
   struct error e = commit->error;
   e.code = commit->status;
   mem_auto char *id = mem_text(s->job ? s->job : commit->job);
+  s->engine->submitting--;
+  if (s->engine->closing && !e.code) error_set(&e, ERR_CANCELLED, "interrupted");
+  if (!e.code && commit->existed) submit_joined(s, id);
   struct job *old = id ? job_find(s->engine, id) : NULL;
-  if (!e.code && old) job_drop(old); /* its rounds and stages have just changed on disk */
-  if (!e.code) engine_resume(s->engine, id, &e);
+  if (!e.code && old && s->outcome == SUBMIT_REOPENED) job_drop(old); /* its stages have just changed on disk */
+  if (!e.code && s->outcome != SUBMIT_FINISHED && engine_resume(s->engine, id, &e)) job_hold(s->engine, id, &e);
   submit_answer(s, id, &e);
 }
 
@@ -223,20 +238,22 @@ static void submit_new(struct engine *engine, const struct submission *s, struct
   struct buf spec_json = {0}, body_json = {0};
   char at[32];
   value_json(&spec_json, spec, VALUE_JSON_COMPACT);
-  value_set_int(body, "queuePosition", 1);
+  value_set_int(body, "queuePosition", engine_queue_position(engine));
   value_set_text(body, "queuedAt", clock_format(clock_wall(loop_clock(engine->loop)), at));
   value_set_text(body, "pipeline", s->pipeline->name);
   value_set_int(body, "attempt", 1);
   value_set_int(body, "maxAttempts", submit_max_attempts(s->pipeline));
   value_json(&body_json, body, VALUE_JSON_COMPACT);
   mem_auto char *title = mem_text(s->input ? fs_base_name(s->input) : s->pipeline->name);
-  struct job_record job = {.identity = pinned->identity, .pipeline = s->pipeline->name, .title = title,
+  char reason[] = "submitted a moment ago";
+  struct job_record job = {.identity = pinned->identity, .wait_reason = reason, .pipeline = s->pipeline->name, .title = title,
                            .spec_json = spec_json.data, .status = JOB_QUEUED, .priority = s->pipeline->priority,
                            .attempt = 1, .max_attempts = submit_max_attempts(s->pipeline)};
   const char **stages = mem_array(s->pipeline->stage_count + 1, sizeof *stages);
   for (size_t i = 0; i < s->pipeline->stage_count; i++) stages[i] = s->pipeline->stages[i].id;
   struct event_draft queued = {"queued", body_json.data};
   answer->outcome = SUBMIT_NEW;
+  engine->submitting++;
   store_submit(engine->store, &job, stages, s->pipeline->stage_count, &queued, 1, submit_stored, answer);
   free(stages);
   buf_free(&spec_json);
@@ -244,51 +261,48 @@ static void submit_new(struct engine *engine, const struct submission *s, struct
 }
 
 /* --fresh: the earlier job is ended and removed, then this one is new. */
-static void submit_forget(struct engine *engine, const struct job_record *old) {
+static enum err submit_forget(struct engine *engine, const struct job_record *old, const char *output_folder,
+                              struct error *e) {
   struct job *loaded = job_find(engine, old->id);
+  if (loaded && (loaded->trials || loaded->committing))
+    return error_set(e, ERR_CONFLICT, "job %s does the same and is running: cancel it before it is begun afresh", old->id);
   if (loaded) job_drop(loaded);
   if (!job_status_is_terminal(old->status)) {
     struct job_record values = {.status = JOB_CANCELLED, .ended_us = clock_wall(loop_clock(engine->loop))};
     struct change change = {.job = old->id, .job_fields = JOB_SET_STATUS | JOB_SET_ENDED, .job_values = &values};
     store_change(engine->store, &change, NULL, NULL);
   }
-  mem_auto char *folder = mem_format("%s/jobs/%s", engine->state_folder, old->id);
-  fs_remove_path(folder, NULL);
+  publish_remove(engine, mem_format("%s/jobs/%s", engine->state_folder, old->id));
+  publish_remove(engine, mem_format("%s/.stagemill/%s", output_folder, old->id));
   store_delete(engine->store, old->id, NULL, NULL);
+  return ERR_OK;
 }
 
-static enum err submit_existing(struct engine *engine, const struct job_record *old, struct submitting *answer,
-                                struct error *e) {
+static enum err submit_existing(struct engine *engine, const struct job_record *old, const char *output_folder,
+                                struct submitting *answer, struct error *e) {
+  struct error fine = {.code = ERR_OK};
+  if (job_status_is_terminal(old->status)) summary_settle(output_folder, old->id); /* an end that was cut short */
   switch (old->status) {
-  case JOB_COMPLETED: {
-    struct error fine = {.code = ERR_OK};
+  case JOB_COMPLETED:
     answer->outcome = SUBMIT_FINISHED;
     submit_answer(answer, old->id, &fine);
     return ERR_OK;
-  }
   case JOB_FAILED:
-  case JOB_CANCELLED: {
-    struct stage_list stages = {0};
-    if (store_stages(engine->store, old->id, &stages, e)) return e->code;
-    const char **keep = mem_array(stages.count + 1, sizeof *keep);
-    size_t count = 0;
-    for (size_t i = 0; i < stages.count; i++)
-      if (stages.items[i].status == STAGE_FINISHED) keep[count++] = stages.items[i].stage;
-    struct event_draft queued = {"queued", "{\"reason\":\"submitted again\"}"};
+  case JOB_CANCELLED:
     answer->outcome = SUBMIT_REOPENED;
     answer->job = mem_text(old->id);
-    store_reopen(engine->store, old->id, keep, count, &queued, 1, submit_stored, answer);
-    free(keep);
-    stage_list_clear(&stages);
+    engine->submitting++;
+    engine_reopen(engine, old, "submitted again", false, submit_stored, answer);
     return ERR_OK;
-  }
-  default: {
-    struct error fine = {.code = ERR_OK};
-    if (engine_resume(engine, old->id, e)) return e->code;
+  default:
+    if (engine_resume(engine, old->id, e)) {
+      job_hold(engine, old->id, e);
+      free(answer);
+      return e->code;
+    }
     answer->outcome = SUBMIT_RESUMED;
     submit_answer(answer, old->id, &fine);
     return ERR_OK;
-  }
   }
 }
 
@@ -304,14 +318,14 @@ enum err engine_submit(struct engine *engine, const struct submission *s, engine
   if (!err) err = fs_make_folders(s->output_folder, 0755, e);
   bool exists = !err && store_by_identity(engine->store, pinned.identity, &old, NULL) == ERR_OK;
   if (exists && s->fresh) {
-    submit_forget(engine, &old);
+    err = submit_forget(engine, &old, s->output_folder, e);
     exists = false;
   }
-  if (exists) err = input_unchanged(&old, &pinned, e);
+  if (exists && !err) err = input_unchanged(&old, &pinned, e);
   if (err)
     free(answer);
   else if (exists)
-    err = submit_existing(engine, &old, answer, e);
+    err = submit_existing(engine, &old, s->output_folder, answer, e);
   else
     submit_new(engine, s, &pinned, answer);
   job_record_clear(&old);
