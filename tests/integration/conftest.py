@@ -106,6 +106,17 @@ def alive(pid):
         return False
 
 
+def files_of(pid):
+    """What a process has open; descriptors that close meanwhile are left out."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def wait_until(condition, seconds=10, every=0.02):
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -1,9 +1,8 @@
 """`stagemill run`: events, exit codes, identity, attaching, what stands in the output folder."""
 import json
-import os
 import signal
 
-from conftest import BUILD, alive, children_of, lines_until, wait_until
+from conftest import alive, children_of, files_of, lines_until, wait_until
 
 TWO = """
 stagemill: 1
@@ -203,8 +202,7 @@ def test_the_engine_loads_no_plugin_and_no_libav(mill):
     lines_until(running, "stage", stage="nap", status="started")
     mapped = open(f"/proc/{running.pid}/maps").read()
     assert "libav" not in mapped and "plugins/" not in mapped
-    open_files = [os.readlink(f"/proc/{running.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{running.pid}/fd")]
-    assert any(name.endswith("data.mdb") for name in open_files)
+    assert any(name.endswith("data.mdb") for name in files_of(running.pid))
     for child in children_of(running.pid):
-        held = [os.readlink(f"/proc/{child}/fd/{fd}") for fd in os.listdir(f"/proc/{child}/fd")]
+        held = files_of(child)
         assert not any(name.endswith(".mdb") or name.endswith("owner.lock") for name in held), (child, held)
