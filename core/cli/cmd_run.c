@@ -143,6 +143,7 @@ static void run_finished_before(struct run *run) {
 
 static void run_submitted(void *context, const char *job, enum submit_outcome outcome, const struct error *e) {
   struct run *run = context;
+  if (run->code >= 0) return; /* interrupted meanwhile */
   if (!job) {
     run_end(run, cli_complain(e->code == ERR_CONFLICT ? CLI_USAGE : CLI_FAILED, "%s", e->message));
     return;
@@ -187,6 +188,7 @@ static enum err run_memory_limit(int64_t *limit_bytes, struct error *e) {
 static int run_own(struct run *run) {
   struct error e = {0};
   struct engine_options options = {.state_folder = run->state_folder, .loop = run->loop, .catalogue = run->site.catalogue,
+                                   .only_submitted = true,
                                    .crew = {.runner_path = run->site.paths.runner,
                                             .pass_module_path = run->site.paths.pass_module,
                                             .attempt_uid = -1, .attempt_gid = -1}};
@@ -244,6 +246,7 @@ static int run_follow(struct run *run, int fd) {
   value_set_text(request, "op", "run");
   value_set_text(request, "identity", identity);
   if (door_send(fd, request, &e) || door_receive(fd, &rest, 5000, &answer, &e)) return -1;
+  if (value_get_bool(answer, "starting", false)) return -1; /* perhaps the same command, a moment ahead */
   if (!value_get_bool(answer, "ok", false))
     return cli_complain(CLI_USAGE, "%s: %s", run->state_folder, value_get_text(answer, "message", "refused"));
   screen_say(run->screen, "following job %s, which process %lld runs", value_get_text(answer, "jobId", ""),

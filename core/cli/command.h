@@ -30,7 +30,8 @@ struct command {
   X(jobs)                                                                                                              \
   X(cancel)                                                                                                            \
   X(retry)                                                                                                             \
-  X(explain)
+  X(explain)                                                                                                           \
+  X(state)
 #else
 #define COMMAND_TABLE_ENGINE(X)
 #endif

@@ -12,7 +12,7 @@
 #include "cli/paths.h"
 #include "engine/door.h"
 
-enum { OWNER_TRIES = 30, OWNER_EVERY_US = 100 * 1000, OWNER_TIMEOUT_MS = 15000 };
+enum { OWNER_TRIES = 30, OWNER_EVERY_US = 100 * 1000, OWNER_TIMEOUT_MS = 15000, OWNER_PATIENCE_MS = 24 * 3600 * 1000 };
 
 static bool folder_has_state(const char *folder) {
   mem_auto char *data = mem_format("%s/data.mdb", folder);
@@ -45,10 +45,18 @@ char *owner_folder(const struct options *options, struct error *e) {
 
 /* ---- asking the owner, or being it ------------------------------------------------------------------------------- */
 
+/* Looking after the whole state takes as long as the state is large. */
+static int ask_patience(const struct value *request) {
+  static const char *const slow[] = {"backup", "check", "export", "prune"};
+  for (size_t i = 0; i < sizeof slow / sizeof *slow; i++)
+    if (!strcmp(value_get_text(request, "op", ""), slow[i])) return OWNER_PATIENCE_MS;
+  return OWNER_TIMEOUT_MS;
+}
+
 static enum err ask_socket(int fd, const struct value *request, struct value **answer, struct error *e) {
   buf_auto struct buf rest = {0};
   if (door_send(fd, request, e)) return e->code;
-  return door_receive(fd, &rest, OWNER_TIMEOUT_MS, answer, e);
+  return door_receive(fd, &rest, ask_patience(request), answer, e);
 }
 
 struct asked {

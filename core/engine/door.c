@@ -1,22 +1,34 @@
+/* door.c - the owner's side of control.sock. It waits for nobody: a client that does not read is not read from either, loses
+ * progress, and in the end the connection. */
 #include "engine/door.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "engine/door_parts.h"
 #include "engine/job.h"
 #include "events/envelope.h"
 
-enum { DOOR_LINE_MAX = 256 * 1024, DOOR_OUT_MAX = 4 << 20, DOOR_PROGRESS_MAX = 64 * 1024, DOOR_CLIENTS_MAX = 64 };
+enum {
+  DOOR_LINE_MAX = 256 * 1024,
+  DOOR_OUT_MAX = 4 << 20,        /* a follower behind by more is let go */
+  DOOR_PAUSE_MAX = 512 * 1024,   /* more of its answers unread: no further request is taken */
+  DOOR_PROGRESS_MAX = 64 * 1024, /* more unread: progress is left out */
+  DOOR_CLIENTS_MAX = 64,
+  DOOR_LINGER_US = 10 * 1000 * 1000,
+  DOOR_TIRED_US = 1000 * 1000,
+};
+
+struct ask { /* a request that is answered later, perhaps when its client has gone */
+  struct client *client; /* NULL: gone */
+};
 
 struct client {
   struct client *next;
@@ -24,8 +36,11 @@ struct client {
   int fd;
   struct loop_watch *watch;
   struct buf in, out;
-  char *follows; /* job id, NULL: none */
-  bool closing, answering;
+  char *follows;      /* job id, NULL: none */
+  uint64_t seen;      /* `state` told about events up to here */
+  struct ask *asking; /* NULL: no request is open */
+  struct loop_timer *linger;
+  bool closing, reading; /* reading: its lines are being gone through */
 };
 
 struct door {
@@ -34,111 +49,13 @@ struct door {
   char *path;
   int fd;
   struct loop_watch *watch;
+  struct loop_timer *tired; /* out of descriptors: no new clients for a moment */
   struct listener *listener;
   struct client *clients;
   unsigned client_count;
 };
 
-/* ---- answers --------------------------------------------------------------------------------------------------------- */
-
-static struct value *answer_error(const struct error *e) {
-  struct value *v = value_map();
-  value_set_bool(v, "ok", false);
-  value_set_text(v, "code", err_word(e->code));
-  value_set_text(v, "message", e->message);
-  return v;
-}
-
-static struct value *answer_ok(void) {
-  struct value *v = value_map();
-  value_set_bool(v, "ok", true);
-  return v;
-}
-
-struct answering {
-  door_answered *done;
-  void *context;
-  char id[STORE_ID_MAX];
-};
-
-static void answer_steered(void *context, const struct error *e) {
-  struct answering *a = context;
-  value_auto struct value *v = e->code ? answer_error(e) : answer_ok();
-  value_set_text(v, "jobId", a->id);
-  a->done(a->context, v);
-  free(a);
-}
-
-static struct answering *answering_new(door_answered *done, void *context, const char *id) {
-  struct answering *a = mem_alloc(sizeof *a);
-  a->done = done;
-  a->context = context;
-  snprintf(a->id, sizeof a->id, "%s", id);
-  return a;
-}
-
-static enum err answer_jobs(struct engine *engine, const struct value *request, struct value *v, struct error *e) {
-  struct job_filter filter = {.limit = (size_t)value_get_int(request, "limit", 50)};
-  const char *word = value_get_text(request, "status", NULL);
-  enum job_status status;
-  if (word && !job_status_from_word(word, &status))
-    return error_set(e, ERR_USAGE,
-                     "'%s' is no status: use queued, processing, retrying, held, paused, completed, failed or cancelled",
-                     word);
-  if (word) filter.statuses = 1u << status;
-  filter.pipeline = value_get_text(request, "pipeline", NULL);
-  struct job_list jobs = {0};
-  struct value *list = value_list();
-  value_map_set(v, "jobs", list);
-  if (store_jobs(engine->store, &filter, &jobs, e)) return e->code;
-  for (size_t i = 0; i < jobs.count; i++) value_list_add(list, describe_job(&jobs.items[i]));
-  job_list_clear(&jobs);
-  return ERR_OK;
-}
-
-static enum err answer_now(struct engine *engine, const char *op, const struct value *request, struct value *v,
-                           struct error *e) {
-  char id[STORE_ID_MAX];
-  struct value *described = NULL;
-  if (!strcmp(op, "hello")) {
-    value_set_int(v, "pid", getpid());
-    return ERR_OK;
-  }
-  if (!strcmp(op, "jobs")) return answer_jobs(engine, request, v, e);
-  if (strcmp(op, "job") != 0) return error_set(e, ERR_USAGE, "unknown request '%s'", op);
-  if (store_find(engine->store, value_get_text(request, "id", ""), id, e)) return e->code;
-  if (engine_describe(engine, id, &described, e)) return e->code;
-  value_map_set(v, "job", described);
-  return ERR_OK;
-}
-
-void door_answer(struct engine *engine, const struct value *request, door_answered *done, void *context) {
-  const char *op = value_get_text(request, "op", "");
-  struct error e;
-  char id[STORE_ID_MAX];
-  bool cancel = !strcmp(op, "cancel"), retry = !strcmp(op, "retry");
-  if (cancel || retry) {
-    if (store_find(engine->store, value_get_text(request, "id", ""), id, &e)) {
-      value_auto struct value *v = answer_error(&e);
-      done(context, v);
-    } else if (cancel) {
-      engine_cancel(engine, id, answer_steered, answering_new(done, context, id));
-    } else {
-      engine_retry(engine, id, value_get_bool(request, "whole", false), answer_steered,
-                   answering_new(done, context, id));
-    }
-    return;
-  }
-  struct value *v = answer_ok();
-  if (answer_now(engine, op, request, v, &e)) {
-    value_free(&v);
-    v = answer_error(&e);
-  }
-  done(context, v);
-  value_free(&v);
-}
-
-/* ---- clients --------------------------------------------------------------------------------------------------------- */
+/* ---- one client --------------------------------------------------------------------------------------------------- */
 
 static void client_free(struct client *c) {
   struct door *door = c->door;
@@ -148,6 +65,8 @@ static void client_free(struct client *c) {
       break;
     }
   door->client_count--;
+  if (c->asking) c->asking->client = NULL;
+  loop_cancel(door->loop, &c->linger);
   loop_unwatch(door->loop, &c->watch);
   close(c->fd);
   buf_free(&c->in);
@@ -156,23 +75,20 @@ static void client_free(struct client *c) {
   free(c);
 }
 
+/* false: it has gone. */
 static bool client_flush(struct client *c) {
-  while (c->out.size) {
-    ssize_t n = send(c->fd, c->out.data, c->out.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  size_t sent = 0;
+  bool there = true;
+  while (there && sent < c->out.size) {
+    ssize_t n = send(c->fd, c->out.data + sent, c->out.size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno == EAGAIN;
-    memmove(c->out.data, c->out.data + n, c->out.size - (size_t)n);
-    c->out.size -= (size_t)n;
+    if (n < 0 && errno == EAGAIN) break;
+    there = n >= 0;
+    sent += there ? (size_t)n : 0;
   }
-  return !c->closing;
-}
-
-static void client_update(struct client *c) {
-  if (c->answering) return; /* a callback of its own is on the stack or on its way */
-  if (!client_flush(c))
-    client_free(c);
-  else
-    loop_watch_events(c->watch, EPOLLIN | (c->out.size ? EPOLLOUT : 0u));
+  if (sent) memmove(c->out.data, c->out.data + sent, c->out.size - sent);
+  c->out.size -= sent;
+  return there;
 }
 
 static void client_say(struct client *c, const char *json) {
@@ -187,10 +103,53 @@ static void client_say_value(struct client *c, const struct value *v) {
   buf_free(&text);
 }
 
-static void client_answered(void *context, const struct value *answer) {
+static void client_say_error(struct client *c, enum err code, const char *message) {
+  struct error e;
+  error_set(&e, code, "%s", message);
+  value_auto struct value *v = answer_error(&e);
+  client_say_value(c, v);
+}
+
+static void client_lingered(void *context) {
   struct client *c = context;
+  c->linger = NULL;
+  client_free(c);
+}
+
+static void client_ready(void *context, int fd, uint32_t events);
+
+/* Sends what fits and listens for what can be used: a client whose request is open, or that leaves its answers unread, is
+ * not listened to at all, or its own end would wake the loop without pause. */
+static void client_update(struct client *c) {
+  struct loop *loop = c->door->loop;
+  if (!client_flush(c) || (c->closing && !c->out.size)) {
+    client_free(c);
+    return;
+  }
+  if (c->closing && !c->linger) c->linger = loop_after(loop, DOOR_LINGER_US, client_lingered, c);
+  bool hears = !c->asking && !c->closing && c->out.size <= DOOR_PAUSE_MAX;
+  uint32_t events = (hears ? (uint32_t)EPOLLIN : 0u) | (c->out.size ? (uint32_t)EPOLLOUT : 0u);
+  if (!events)
+    loop_unwatch(loop, &c->watch);
+  else if (c->watch)
+    loop_watch_events(c->watch, events);
+  else
+    c->watch = loop_watch(loop, c->fd, events, client_ready, c);
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------------ */
+
+static void client_lines(struct client *c);
+
+static void client_answered(void *context, const struct value *answer) {
+  struct ask *ask = context;
+  struct client *c = ask->client;
+  free(ask);
+  if (!c) return;
+  c->asking = NULL;
   client_say_value(c, answer);
-  c->answering = false;
+  if (c->reading) return; /* answered at once: whoever reads its lines goes on */
+  client_lines(c);
   client_update(c);
 }
 
@@ -198,8 +157,7 @@ static void client_follow(struct client *c, const char *id) {
   struct error e;
   value_auto struct value *state = NULL;
   if (engine_state(c->door->engine, id, &state, &e)) {
-    value_auto struct value *refusal = answer_error(&e);
-    client_say_value(c, refusal);
+    client_say_error(c, e.code, e.message);
     return;
   }
   value_auto struct value *v = answer_ok();
@@ -208,23 +166,29 @@ static void client_follow(struct client *c, const char *id) {
   value_set_int(v, "pid", getpid());
   client_say_value(c, v);
   client_say_value(c, state);
+  c->seen = (uint64_t)value_get_int(state, "seq", 0);
+  free(c->follows);
+  c->follows = NULL;
   if (job_status_from_word(value_get_text(state, "status", ""), &status) && job_status_is_terminal(status))
     c->closing = true;
   else
     c->follows = mem_text(id);
 }
 
+/* The same command as the owner's: followed, also when it has just ended. One whose submission is on its way to disk is
+ * told to ask again. */
 static void client_run(struct client *c, const struct value *request) {
-  struct error e;
+  struct engine *engine = c->door->engine;
   struct job_record job = {0};
-  const char *identity = value_get_text(request, "identity", "");
-  if (store_by_identity(c->door->engine->store, identity, &job, NULL) == ERR_OK &&
-      job_find(c->door->engine, job.id)) {
+  bool known = store_by_identity(engine->store, value_get_text(request, "identity", ""), &job, NULL) == ERR_OK;
+  if (known && (job_find(engine, job.id) || job.status == JOB_COMPLETED)) {
     client_follow(c, job.id);
   } else {
+    struct error e;
     error_set(&e, ERR_BUSY, "this state folder is in use by another command, process %d", (int)getpid());
     value_auto struct value *v = answer_error(&e);
     value_set_int(v, "pid", getpid());
+    value_set_bool(v, "starting", engine->submitting > 0);
     client_say_value(c, v);
   }
   job_record_clear(&job);
@@ -234,56 +198,62 @@ static void client_request(struct client *c, const char *line, size_t size) {
   value_auto struct value *request = NULL;
   struct error e;
   char id[STORE_ID_MAX];
-  if (value_from_json(line, size, &request, &e)) {
-    value_auto struct value *v = answer_error(&e);
-    client_say_value(c, v);
+  if (value_from_json(line, size, &request, &e) || request->type != VALUE_MAP) {
+    client_say_error(c, ERR_PROTOCOL, "a request is one JSON object on a line");
     c->closing = true;
     return;
   }
   const char *op = value_get_text(request, "op", "");
   if (!strcmp(op, "run")) {
     client_run(c, request);
-  } else if (!strcmp(op, "follow")) {
-    if (store_find(c->door->engine->store, value_get_text(request, "id", ""), id, &e)) {
-      value_auto struct value *v = answer_error(&e);
-      client_say_value(c, v);
-    } else {
-      client_follow(c, id);
-    }
+  } else if (strcmp(op, "follow") != 0) {
+    c->asking = mem_alloc(sizeof *c->asking);
+    c->asking->client = c;
+    door_answer(c->door->engine, request, client_answered, c->asking);
+  } else if (store_find(c->door->engine->store, value_get_text(request, "id", ""), id, &e)) {
+    client_say_error(c, e.code, e.message);
   } else {
-    c->answering = true;
-    door_answer(c->door->engine, request, client_answered, c);
+    client_follow(c, id);
   }
 }
 
 static void client_lines(struct client *c) {
-  char *end;
-  while (!c->answering && !c->closing && c->in.size && (end = memchr(c->in.data, '\n', c->in.size))) {
-    size_t size = (size_t)(end - c->in.data);
-    mem_auto char *line = mem_text_n(c->in.data, size);
-    memmove(c->in.data, end + 1, c->in.size - size - 1);
-    c->in.size -= size + 1;
+  size_t done = 0;
+  c->reading = true;
+  while (!c->asking && !c->closing && c->out.size <= DOOR_PAUSE_MAX && done < c->in.size) {
+    const char *begin = c->in.data + done, *end = memchr(begin, '\n', c->in.size - done);
+    if (!end) break;
+    size_t size = (size_t)(end - begin);
+    mem_auto char *line = mem_text_n(begin, size);
+    done += size + 1;
     client_request(c, line, size);
   }
+  if (done) memmove(c->in.data, c->in.data + done, c->in.size - done);
+  c->in.size -= done;
+  c->reading = false;
+  if (c->closing || c->in.size <= DOOR_LINE_MAX || memchr(c->in.data, '\n', c->in.size)) return;
+  client_say_error(c, ERR_TOO_LARGE, "a request must have at most 256 KiB");
+  c->closing = true;
 }
 
 static void client_ready(void *context, int fd, uint32_t events) {
   struct client *c = context;
   char block[16384];
-  if (c->answering) {
-    if (events & (EPOLLHUP | EPOLLERR)) loop_watch_events(c->watch, 0);
-    return;
-  }
-  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+  bool hears = !c->asking && !c->closing && c->out.size <= DOOR_PAUSE_MAX;
+  if (hears && events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
     ssize_t n = recv(fd, block, sizeof block, MSG_DONTWAIT);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || (n > 0 && c->in.size + (size_t)n > DOOR_LINE_MAX)) {
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
       client_free(c);
       return;
     }
     if (n > 0) buf_add(&c->in, block, (size_t)n);
-    client_lines(c);
   }
-  client_update(c);
+  bool gone = !client_flush(c); /* what it reads now makes room for its next requests */
+  if (!gone) client_lines(c);
+  if (gone || (events & (EPOLLHUP | EPOLLERR) && !hears && !c->asking))
+    client_free(c);
+  else
+    client_update(c);
 }
 
 /* ---- listening ------------------------------------------------------------------------------------------------------- */
@@ -293,23 +263,49 @@ static bool event_is(const struct value *event, const char *type) {
 }
 
 /* Never waits for a client: one that does not read loses progress first, then the connection. */
+static void client_event(struct client *c, const struct value *event, const char *json) {
+  bool progress = event_is(event, "progress");
+  if (progress && c->out.size > DOOR_PROGRESS_MAX) return;
+  if (!progress && (uint64_t)value_get_int(event, "seq", 0) <= c->seen) return; /* `state` knew it already */
+  client_say(c, json);
+  if (c->out.size > DOOR_OUT_MAX) {
+    client_free(c);
+    return;
+  }
+  if (event_is_terminal(value_get_text(event, "type", ""))) {
+    free(c->follows);
+    c->follows = NULL;
+    c->closing = true;
+  }
+  client_update(c);
+}
+
 static void door_event(void *context, const char *job, const struct value *event, const char *json) {
   struct door *door = context;
   for (struct client *c = door->clients, *next; c; c = next) {
     next = c->next;
-    if (!c->follows || strcmp(c->follows, job) != 0) continue;
-    if (event_is(event, "progress") && c->out.size > DOOR_PROGRESS_MAX) continue;
-    client_say(c, json);
-    if (event_is_terminal(value_get_text(event, "type", "")) || c->out.size > DOOR_OUT_MAX)
-      c->closing = true;
-    client_update(c);
+    if (c->follows && strcmp(c->follows, job) == 0) client_event(c, event, json);
   }
+}
+
+/* ---- the door --------------------------------------------------------------------------------------------------------- */
+
+static void door_accept(void *context, int fd, uint32_t events);
+
+static void door_rested(void *context) {
+  struct door *door = context;
+  door->tired = NULL;
+  door->watch = loop_watch(door->loop, door->fd, EPOLLIN, door_accept, door);
 }
 
 static void door_accept(void *context, int fd, uint32_t events) {
   struct door *door = context;
   (void)events;
   int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (client < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+    loop_unwatch(door->loop, &door->watch); /* the caller stays in the queue, and would wake us without pause */
+    door->tired = loop_after(door->loop, DOOR_TIRED_US, door_rested, door);
+  }
   if (client < 0) return;
   if (door->client_count >= DOOR_CLIENTS_MAX) {
     close(client);
@@ -322,19 +318,6 @@ static void door_accept(void *context, int fd, uint32_t events) {
   door->clients = c;
   door->client_count++;
   c->watch = loop_watch(door->loop, client, EPOLLIN, client_ready, c);
-}
-
-/* Socket names are short: a long state folder is reached through a descriptor of it. */
-static enum err door_address(const char *folder, struct sockaddr_un *address, int *folder_fd, struct error *e) {
-  *folder_fd = -1;
-  address->sun_family = AF_UNIX;
-  if ((size_t)snprintf(address->sun_path, sizeof address->sun_path, "%s/control.sock", folder) <
-      sizeof address->sun_path)
-    return ERR_OK;
-  *folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (*folder_fd < 0) return error_errno(e, errno, "cannot open the state folder %s", folder);
-  snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/control.sock", *folder_fd);
-  return ERR_OK;
 }
 
 enum err door_open(struct door **door, struct engine *engine, struct loop *loop, const char *state_folder,
@@ -372,63 +355,11 @@ void door_close(struct door **at) {
     client_flush(door->clients);
     client_free(door->clients);
   }
+  loop_cancel(door->loop, &door->tired);
   loop_unwatch(door->loop, &door->watch);
   close(door->fd);
   unlink(door->path);
   free(door->path);
   free(door);
   *at = NULL;
-}
-
-/* ---- the other side ---------------------------------------------------------------------------------------------------- */
-
-int door_connect(const char *state_folder) {
-  struct sockaddr_un address = {0};
-  int folder;
-  if (door_address(state_folder, &address, &folder, NULL)) return -1;
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
-    close(fd);
-    fd = -1;
-  }
-  if (folder >= 0) close(folder);
-  return fd;
-}
-
-enum err door_send(int fd, const struct value *request, struct error *e) {
-  struct buf text = {0};
-  value_json(&text, request, VALUE_JSON_COMPACT);
-  buf_char(&text, '\n');
-  size_t sent = 0;
-  while (sent < text.size) {
-    ssize_t n = send(fd, text.data + sent, text.size - sent, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) break;
-    sent += (size_t)n;
-  }
-  bool done = sent == text.size;
-  buf_free(&text);
-  return done ? ERR_OK : error_set(e, ERR_LOST, "the owner of the state folder went away");
-}
-
-enum err door_receive(int fd, struct buf *rest, int timeout_ms, struct value **line, struct error *e) {
-  char block[16384];
-  for (;;) {
-    char *end = rest->size ? memchr(rest->data, '\n', rest->size) : NULL;
-    if (end) {
-      size_t size = (size_t)(end - rest->data);
-      enum err err = value_from_json(rest->data, size, line, e);
-      memmove(rest->data, end + 1, rest->size - size - 1);
-      rest->size -= size + 1;
-      return err;
-    }
-    struct pollfd poll_fd = {fd, POLLIN, 0};
-    int ready = poll(&poll_fd, 1, timeout_ms);
-    if (ready < 0 && errno == EINTR) return error_set(e, ERR_CANCELLED, "interrupted");
-    if (ready == 0) return error_set(e, ERR_TIMEOUT, "the owner of the state folder does not answer");
-    ssize_t n = recv(fd, block, sizeof block, 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return error_set(e, ERR_LOST, "the owner of the state folder went away");
-    buf_add(rest, block, (size_t)n);
-  }
 }

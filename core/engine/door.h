@@ -1,6 +1,7 @@
 /* door.h - the owner's door: a Unix socket in the state folder (control.sock, 0600). One JSON object a line each way.
  *
- *   request  {"op": "hello" | "jobs" | "job" | "cancel" | "retry" | "follow" | "run", ...}
+ *   request  {"op": "hello" | "jobs" | "job" | "cancel" | "retry" | "follow" | "run" | "backup" | "check" | "export" |
+ *                   "prune", ...}
  *   answer   {"ok": true, ...} or {"ok": false, "code": "conflict", "message": "..."}
  *   follow and run: after the answer come events, `state` first, one a line, until the job has ended.
  *
@@ -10,7 +11,12 @@
  *   cancel  id                   -> (once durable)
  *   retry   id, whole            -> (once durable)
  *   follow  id                   -> jobId, then events
- *   run     identity             -> jobId, then events; refused when this owner runs something else
+ *   run     identity             -> jobId, then events; refused when this owner runs something else (starting: true when it
+ *                                   may be this, not yet on disk: ask again)
+ *   backup  folder               -> files, bytes: the store at one moment, pipelines, assets and manifests
+ *   check                        -> problems, lines: [...] (ok also with problems: they are the answer)
+ *   export  file                 -> (once written)
+ *   prune   completedAgeUs, failedAgeUs, completedCount, failedCount -> removed
  *
  * `id` may be a unique prefix or "last". Without an owner the same requests are answered by door_answer in the
  * process that asks, which owns the folder for that moment. */
