@@ -6,11 +6,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { BARS_NAME_WIDTH = 14, BARS_WIDTH = 24, BARS_EVERY_US = 100 * 1000 };
+enum { BARS_NAME_WIDTH = 14, BARS_WIDTH = 24, BARS_PERCENT_WIDTH = 9, BARS_EVERY_US = 100 * 1000 };
 
 struct bars {
   int fd;
@@ -59,18 +60,36 @@ void bars_free(struct bars **at) {
 
 static unsigned bars_columns(const struct bars *b) {
   struct winsize size;
-  if (ioctl(b->fd, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return 80;
-  return size.ws_col;
+  return ioctl(b->fd, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
 }
 
-/* Clips text to `columns`, counting code points: good enough for names and messages, and never splits one. */
-static void bars_clip(struct buf *out, const char *text, unsigned columns) {
+/* Lines there is room for: what scrolled out of sight cannot be drawn over. */
+static unsigned bars_rows(const struct bars *b) {
+  struct winsize size;
+  return ioctl(b->fd, TIOCGWINSZ, &size) == 0 && size.ws_row > 1 ? size.ws_row - 1u : 23;
+}
+
+/* Clips text to what fits into `columns` of the terminal, wide characters taking two; never splits one, never lets a
+ * control character through. Answers the columns used. */
+static unsigned bars_clip(struct buf *out, const char *text, unsigned columns) {
   unsigned used = 0;
-  for (const unsigned char *at = (const unsigned char *)text; *at && used < columns; used++) {
-    const unsigned char *begin = at++;
-    while ((*at & 0xc0) == 0x80) at++;
-    if (*begin >= 0x20 && *begin != 0x7f) buf_add(out, begin, (size_t)(at - begin));
+  mbstate_t state = {0};
+  for (const char *at = text; *at;) {
+    wchar_t c;
+    size_t size = mbrtowc(&c, at, MB_CUR_MAX, &state);
+    if (size == 0 || size > MB_CUR_MAX) { /* no character of this locale: a byte at a time, shown as a dot */
+      memset(&state, 0, sizeof state);
+      size = 1;
+      c = 0;
+    }
+    int width = c ? wcwidth(c) : 1;
+    if (width >= 0 && used + (unsigned)width > columns) break;
+    if (c && width >= 0) buf_add(out, at, size);
+    if (!c) buf_char(out, '.');
+    used += width > 0 ? (unsigned)width : 0;
+    at += size;
   }
+  return used;
 }
 
 void bars_print(struct bars *b, const char *line) {
@@ -88,28 +107,30 @@ void bars_begin(struct bars *b) {
   b->turn++;
 }
 
-static void bars_fill(struct bars *b, double fraction) {
+static void bars_fill(struct bars *b, double fraction, unsigned width) {
   const char *full = b->utf8 ? "\xe2\x96\x88" : "#", *empty = b->utf8 ? "\xe2\x96\x91" : "-";
   if (b->color) buf_text(&b->picture, "\x1b[36m");
-  for (unsigned i = 0; i < BARS_WIDTH; i++) {
-    bool on = fraction >= 0 ? i < (unsigned)(fraction * BARS_WIDTH + 0.5) : (i + BARS_WIDTH - b->turn % BARS_WIDTH) % BARS_WIDTH < 3;
+  for (unsigned i = 0; i < width; i++) {
+    bool on = fraction >= 0 ? i < (unsigned)(fraction * width + 0.5) : (i + width - b->turn % width) % width < 3;
     buf_text(&b->picture, on ? full : empty);
   }
   if (b->color) buf_text(&b->picture, "\x1b[0m");
 }
 
 void bars_line(struct bars *b, const char *name, double fraction, const char *tail) {
-  unsigned columns = bars_columns(b), fixed = BARS_NAME_WIDTH + BARS_WIDTH + 10;
-  struct buf label = {0};
-  bars_clip(&label, name, BARS_NAME_WIDTH);
-  buf_format(&b->picture, "%-*s ", BARS_NAME_WIDTH, buf_string(&label));
-  buf_free(&label);
-  bars_fill(b, fraction);
+  unsigned columns = bars_columns(b), width = BARS_WIDTH;
+  if (b->lines >= bars_rows(b)) return;
+  if (columns < BARS_NAME_WIDTH + BARS_WIDTH + BARS_PERCENT_WIDTH + 2)
+    width = columns > BARS_NAME_WIDTH + BARS_PERCENT_WIDTH + 2 ? columns - BARS_NAME_WIDTH - BARS_PERCENT_WIDTH - 2 : 1;
+  unsigned fixed = BARS_NAME_WIDTH + 1 + width + BARS_PERCENT_WIDTH;
+  unsigned used = bars_clip(&b->picture, name, BARS_NAME_WIDTH);
+  buf_format(&b->picture, "%*s", (int)(BARS_NAME_WIDTH - used + 1), "");
+  bars_fill(b, fraction, width);
   if (fraction >= 0)
     buf_format(&b->picture, " %5.1f %% ", fraction * 100);
   else
     buf_text(&b->picture, "         ");
-  if (columns > fixed) bars_clip(&b->picture, tail, columns - fixed);
+  if (columns > fixed + 1) bars_clip(&b->picture, tail, columns - fixed - 1);
   buf_char(&b->picture, '\n');
   b->lines++;
 }

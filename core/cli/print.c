@@ -30,3 +30,11 @@ void print_wrapped(struct buf *out, size_t indent, const char *text) {
   }
   buf_char(out, '\n');
 }
+
+void print_tame(char *text) {
+  for (unsigned char *at = (unsigned char *)text; *at; at++) {
+    bool c1 = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0; /* U+0080 to U+009F: CSI and its kin in one character */
+    if (c1) *at++ = ' ';
+    if (c1 || *at < 0x20 || *at == 0x7f) *at = ' ';
+  }
+}

@@ -7,3 +7,5 @@
 int print_json(const struct value *v, int code);
 /* Adds text wrapped at 100 columns, every line indented by `indent` blanks. */
 void print_wrapped(struct buf *out, size_t indent, const char *text);
+/* Foreign text (a plugin's message, a file's name) must not steer a terminal: control characters become blanks. In place. */
+void print_tame(char *text);

@@ -1,5 +1,6 @@
 #include "cli/screen.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,8 +11,10 @@
 #include "base/mem.h"
 #include "cli/bars.h"
 #include "cli/command.h"
+#include "cli/print.h"
 
-enum { SCREEN_STAGES_MAX = 64, SCREEN_LINE_EVERY_US = 5 * 1000 * 1000 };
+enum { SCREEN_STAGES_MAX = 64, SCREEN_LINE_EVERY_US = 5 * 1000 * 1000,
+       SCREEN_TROUBLE_EVERY_US = 20 * 1000 * 1000 };
 
 struct screen_stage {
   char *id;
@@ -26,7 +29,7 @@ struct screen {
   enum screen_mode mode;
   struct bars *bars;
   char *output_folder;
-  int64_t begun_us;
+  int64_t begun_us, troubled_us;
   double pct;
   int64_t eta_s; /* -1: unknown */
   struct screen_stage stages[SCREEN_STAGES_MAX]; /* active ones */
@@ -69,6 +72,7 @@ void screen_say(struct screen *s, const char *format, ...) {
   va_start(list, format);
   vsnprintf(text, sizeof text, format, list);
   va_end(list);
+  print_tame(text);
   if (s->mode == SCREEN_QUIET || s->mode == SCREEN_JSON) return;
   if (s->bars)
     bars_print(s->bars, text);
@@ -134,8 +138,21 @@ static void screen_draw(struct screen *s, bool force) {
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 
+/* Of the job, not of a stage: something keeps it from going on, and goes on keeping it. Said now and then. */
+static void screen_trouble(struct screen *s, const struct value *event) {
+  int64_t now_us = clock_boot(&clock_system);
+  if (s->troubled_us && now_us - s->troubled_us < SCREEN_TROUBLE_EVERY_US) return;
+  s->troubled_us = now_us;
+  screen_say(s, "%s", value_get_text(event, "message", ""));
+}
+
 static void screen_progress(struct screen *s, const struct value *event) {
-  struct screen_stage *stage = screen_stage(s, value_get_text(event, "stage", ""), true);
+  const char *id = value_get_text(event, "stage", NULL);
+  if (!id) {
+    screen_trouble(s, event);
+    return;
+  }
+  struct screen_stage *stage = screen_stage(s, id, true);
   s->pct = value_get_number(event, "pct", s->pct);
   s->eta_s = value_get_int(event, "etaSeconds", -1);
   if (!stage) return;
@@ -191,9 +208,16 @@ static void screen_retrying(struct screen *s, const struct value *event) {
   screen_say(s, "%-12s next attempt in %s", id, clock_human(value_get_int(event, "delayMs", 0) * 1000, delay));
 }
 
+/* Whoever reads us and has stopped must not stop the engine for something that is said again ten times a second. */
+static bool screen_has_room(void) {
+  struct pollfd out = {STDOUT_FILENO, POLLOUT, 0};
+  return poll(&out, 1, 0) != 0;
+}
+
 void screen_event(struct screen *s, const struct value *event, const char *json) {
   const char *type = value_get_text(event, "type", "");
   if (s->mode == SCREEN_JSON) {
+    if (!strcmp(type, "progress") && !screen_has_room()) return;
     printf("%s\n", json);
     fflush(stdout);
     return;
@@ -241,6 +265,7 @@ static void outcome_result(struct screen *s, const struct value *event) {
       buf_text(&text, v->text);
     else
       value_json(&text, v, VALUE_JSON_COMPACT);
+    if (text.data && isatty(STDOUT_FILENO)) print_tame(text.data);
     printf("%s: %s\n", result->keys[i], buf_string(&text));
     buf_free(&text);
   }
@@ -266,8 +291,11 @@ int screen_outcome(struct screen *s, const struct value *event) {
   } else if (code == CLI_CANCELLED) {
     screen_say(s, "cancelled");
   } else {
-    cli_complain(code, "the job failed%s%s: %s", *stage ? " in stage " : "", stage, outcome_error(event));
-    if (s->mode != SCREEN_JSON) fprintf(stderr, "  `stagemill explain last -o %s` says more; the same command tries again\n", s->output_folder);
+    mem_auto char *error = mem_text(outcome_error(event));
+    print_tame(error);
+    cli_complain(code, "the job failed%s%s: %s", *stage ? " in stage " : "", stage, error);
+    if (s->mode != SCREEN_JSON)
+      fprintf(stderr, "  `stagemill explain last -o %s` says more; the same command tries again\n", s->output_folder);
   }
   return code;
 }
