@@ -273,17 +273,25 @@ static enum err launch_unit(struct trial *trial, struct slots *slots, struct uni
   return ERR_OK;
 }
 
+static enum err launch_crew(struct trial *trial, const struct unit *unit, const struct slots *slots, const char *log_path,
+                            struct error *e) {
+  struct engine *engine = trial->job->engine;
+  struct attempt_start start = {.unit = unit, .slots = slots->fds, .slot_count = slots->count, .log_path = log_path,
+                                .timeout_us = launch_timeout_us(trial), .stall_us = launch_stall_us(trial),
+                                .memory_limit_bytes = engine->memory_limit_bytes};
+  return crew_start(engine->crew, &start, &trial_callbacks, trial, &trial->attempt, e);
+}
+
+/* A state folder without space costs an attempt its log, not its chance: the tail is kept in memory in any case. */
 static enum err launch_start(struct trial *trial, struct error *e) {
   struct slots slots = {.count = 0};
   struct unit *unit = mem_alloc(sizeof *unit);
   mem_auto char *log_folder = job_folder(trial->job, "logs");
   mem_auto char *log_path = mem_format("%s/%llu.log", log_folder, (unsigned long long)trial->fence);
-  enum err err = fs_make_folders(log_folder, 0700, e);
-  if (!err) err = launch_unit(trial, &slots, unit, e);
-  struct attempt_start start = {.unit = unit, .slots = slots.fds, .slot_count = slots.count, .log_path = log_path,
-                                .timeout_us = launch_timeout_us(trial), .stall_us = launch_stall_us(trial),
-                                .memory_limit_bytes = trial->job->engine->memory_limit_bytes};
-  if (!err) err = crew_start(trial->job->engine->crew, &start, &trial_callbacks, trial, &trial->attempt, e);
+  bool logs = fs_make_folders(log_folder, 0700, NULL) == ERR_OK;
+  enum err err = launch_unit(trial, &slots, unit, e);
+  if (!err) err = launch_crew(trial, unit, &slots, logs ? log_path : NULL, e);
+  if (err == ERR_NO_SPACE && logs) err = launch_crew(trial, unit, &slots, NULL, e);
   slots_close(&slots);
   unit_free(&unit);
   return err;

@@ -23,11 +23,14 @@ struct check {
   struct manifest *manifest;
   char sha256[65];
   struct error e;
+  bool checked, parked; /* checked: what is left is to write the manifest into the state folder */
 };
 
 static void check_work(void *context) {
   struct check *c = context;
-  if (manifest_make(c->folder, c->outputs, 0, &c->manifest, &c->e)) return;
+  memset(&c->e, 0, sizeof c->e);
+  if (!c->checked && manifest_make(c->folder, c->outputs, 0, &c->manifest, &c->e)) return;
+  c->checked = true;
   if (fs_make_folders(c->manifest_folder, 0700, &c->e)) return;
   manifest_write(c->manifest, c->manifest_path, c->sha256, &c->e);
 }
@@ -71,10 +74,37 @@ static void check_take(struct check *c) {
   memcpy(stage->manifest_sha256, c->sha256, sizeof c->sha256);
 }
 
+static void check_done(void *context);
+
+/* The state folder's disk is full: no fault of the stage, whose work is done. */
+static void check_park(struct check *c) {
+  struct job *job = c->trial->job;
+  mem_auto char *text = mem_format("the state folder cannot be written (%s): trying again", c->e.message);
+  if (!c->parked) {
+    job->committing++;
+    job->parked++;
+  }
+  c->parked = true;
+  job_trouble(job, text);
+  work_later(job->engine, TROUBLE_RETRY_US, check_work, check_done, check_drop, c);
+}
+
+static void check_unpark(struct check *c) {
+  struct job *job = c->trial->job;
+  if (!c->parked) return;
+  job->committing--;
+  if (--job->parked == 0) job_trouble(job, NULL);
+}
+
 static void check_done(void *context) {
   struct check *c = context;
   struct trial *trial = c->trial;
   struct trial_stage *stage = c->stage;
+  if (c->checked && (c->e.code == ERR_NO_SPACE || c->e.code == ERR_IO)) {
+    check_park(c);
+    return;
+  }
+  check_unpark(c);
   trial->pending--;
   check_take(c);
   check_drop(c);

@@ -139,3 +139,16 @@ def test_a_hang_in_a_pass_is_ended_and_tried_again(mill, clip):
     done = mill("run", "p.yaml", clip, "-o", "out", "--json")
     assert done.code == 0, done.err
     assert [a["outcome"] for a in mill.job()["attempts"]] == ["stalled", "ok"]
+
+
+@pytest.mark.parametrize("how", ["slow", "hang"])
+def test_a_soft_sink_whose_time_is_up_is_dropped_and_the_pass_goes_on(mill, clip, how):
+    mill.write("p.yaml", stages("id: a, uses: count-frames",
+                                f"id: b, uses: count-frames, with: {{ at: 10, how: {how} }}, timeout: 1s, continue-on-error: true, "
+                                "retry: { attempts: 1 }"))
+    done = mill("run", "p.yaml", clip, "-o", "out", "--json", timeout=60)
+    assert done.code == 0, done.err
+    job = mill.job()
+    assert by_id(job)["a"]["status"] == "finished" and by_id(job)["a"]["results"]["frames"] == 100
+    assert by_id(job)["b"]["status"] == "soft-failed" and "time-out" in by_id(job)["b"]["error"]["message"]
+    assert [(a["stages"], a["stageAtFault"]) for a in job["attempts"]] == [("a,b", "b")]

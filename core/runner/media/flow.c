@@ -258,12 +258,24 @@ enum flow_take flow_take(struct flow_node *self, struct flow_taken *taken) {
   return answer;
 }
 
-void flow_refuse(struct flow_queue *q) {
-  struct flow *flow = q->consumer->flow;
-  pthread_mutex_lock(&flow->lock);
+static void refuse_locked(struct flow_queue *q) {
   q->refused = true;
   queue_drop_items(q);
   wake_producer(q);
+}
+
+void flow_refuse(struct flow_queue *q) {
+  struct flow *flow = q->consumer->flow;
+  pthread_mutex_lock(&flow->lock);
+  refuse_locked(q);
+  pthread_mutex_unlock(&flow->lock);
+}
+
+void flow_leave(struct flow_node *node) {
+  struct flow *flow = node->flow;
+  pthread_mutex_lock(&flow->lock);
+  for (uint32_t i = 0; i < node->input_count; i++) refuse_locked(node->inputs[i]);
+  if (node->state == FLOW_TAKES) node_wake(node);
   pthread_mutex_unlock(&flow->lock);
 }
 

@@ -124,6 +124,8 @@ struct flow_taken {
 enum flow_take flow_take(struct flow_node *self, struct flow_taken *taken);
 /* [consumer's thread] Wants no more of this queue; what it holds is released. */
 void flow_refuse(struct flow_queue *queue);
+/* [any thread] The same for all queues of a node, on its behalf; it sees FLOW_ALL_ENDED next. */
+void flow_leave(struct flow_node *node);
 /* [any thread] Wakes everybody for good. */
 void flow_close(struct flow *flow);
 bool flow_is_closed(struct flow *flow);

@@ -13,6 +13,7 @@ sm_status media_run(struct pass_context *c, struct value *stats) {
   struct source *s = mem_alloc(sizeof *s);
   if (source_open(s, c, &status, message, sizeof message, debug, sizeof debug)) {
     status = pass_run(c, &s->origin, stats);
+    if (s->origin.abandoned) return status;
     source_close(s);
   } else {
     status = pass_refuse(c, status, message, debug);

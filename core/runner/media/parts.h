@@ -29,6 +29,7 @@ struct origin_stream {
 /* Where the streams come from: the source (source.h), or a synthetic one in tests. */
 struct origin {
   void *self;
+  bool abandoned; /* a thread that hangs was left behind: nothing it may touch is freed, the process is about to end */
   sm_source info;
   struct origin_stream streams[PASS_STREAMS_MAX];
   uint32_t count;
@@ -56,6 +57,7 @@ struct pass {
   struct node_thread *threads; /* conversions */
   pthread_mutex_t lock;
   pthread_cond_t changed; /* phase of a stage, or fault */
+  int64_t begun_us; /* boot clock: soft sinks have their time-out from here */
   bool stopping;          /* fault is set or the attempt is cancelled */
   int32_t culprit;        /* FAULT_NONE, FAULT_SOURCE or a stage */
   sm_status fault;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "media/graph.h"
 
@@ -21,9 +22,10 @@ static void wait_a_moment(struct pass *pass) {
     until.tv_nsec -= 1000000000l;
   }
   pthread_cond_timedwait(&pass->changed, &pass->lock, &until);
-  if (pass->stopping || !pass->c->cancelled(pass->c)) return;
+  if (pass->stopping) return;
   pthread_mutex_unlock(&pass->lock);
-  pass_cancel(pass);
+  if (pass->c->cancelled(pass->c)) pass_cancel(pass);
+  else stages_check_time(pass);
   pthread_mutex_lock(&pass->lock);
 }
 
@@ -153,6 +155,20 @@ static void start(struct pass *pass) {
   }
 }
 
+/* false: it hangs beyond its time-out, and its thread is left behind. */
+static bool await_end(struct pass *pass, struct stage *stage) {
+  bool abandoned = false;
+  pthread_mutex_lock(&pass->lock);
+  while (stage->phase != STAGE_ENDED && !abandoned) {
+    wait_a_moment(pass);
+    pthread_mutex_unlock(&pass->lock);
+    abandoned = stage_abandon(stage);
+    pthread_mutex_lock(&pass->lock);
+  }
+  pthread_mutex_unlock(&pass->lock);
+  return !abandoned;
+}
+
 /* Every stage that has a thread comes to its end; those that never ran are told to leave. */
 static void collect(struct pass *pass) {
   for (uint32_t i = 0; i < pass->stage_count; i++) {
@@ -163,10 +179,7 @@ static void collect(struct pass *pass) {
   for (uint32_t i = 0; i < pass->stage_count; i++) {
     struct stage *stage = &pass->stages[i];
     if (!stage->has_thread) continue;
-    pthread_mutex_lock(&pass->lock);
-    while (stage->phase != STAGE_ENDED) wait_a_moment(pass);
-    pthread_mutex_unlock(&pass->lock);
-    pthread_join(stage->thread, NULL);
+    if (await_end(pass, stage)) pthread_join(stage->thread, NULL);
   }
 }
 
@@ -174,7 +187,7 @@ static void collect(struct pass *pass) {
 static void remaining_verdicts(struct pass *pass) {
   for (uint32_t i = 0; i < pass->stage_count; i++) {
     struct stage *stage = &pass->stages[i];
-    if (stage->dropped || stage->verdict_sent || (!stage->active && stage->spec->done)) continue;
+    if (stage->dropped || stage->abandoned || stage->verdict_sent || (!stage->active && stage->spec->done)) continue;
     bool broken = !stage->ops && !pass_stopping(pass);
     if (broken) pass->c->blame(pass->c, stage->index, SM_FAIL, "this stage brings nothing that works on frames", NULL);
     stage_verdict(stage, broken ? SM_FAIL : stage->active ? SM_CANCELLED : SM_OK);
@@ -184,8 +197,11 @@ static void remaining_verdicts(struct pass *pass) {
 static sm_status outcome(struct pass *pass) {
   bool cancelled = false;
   if (pass->stopping) return pass->fault;
-  for (uint32_t i = 0; i < pass->stage_count; i++)
-    cancelled |= pass->stages[i].verdict == SM_CANCELLED && pass->stages[i].verdict_sent && !pass->stages[i].dropped;
+  for (uint32_t i = 0; i < pass->stage_count; i++) {
+    const struct stage *stage = &pass->stages[i];
+    if (stage->dropped || stage->abandoned) continue;
+    cancelled |= stage->verdict == SM_CANCELLED && stage->verdict_sent;
+  }
   return cancelled ? SM_CANCELLED : SM_OK;
 }
 
@@ -197,24 +213,27 @@ static void pass_free(struct pass *pass) {
   free(pass->stages);
   pthread_mutex_destroy(&pass->lock);
   pthread_cond_destroy(&pass->changed);
+  free(pass);
 }
 
 sm_status pass_run(struct pass_context *c, struct origin *origin, struct value *stats) {
-  struct pass pass = {.c = c, .origin = origin, .culprit = FAULT_NONE, .tuning = tuning_read()};
-  pthread_mutex_init(&pass.lock, NULL);
-  pthread_cond_init(&pass.changed, NULL);
-  flow_init(&pass.flow);
-  graph_stages(&pass);
-  for (uint32_t i = 0; i < pass.stage_count; i++) stage_host_init(&pass.stages[i]);
-  prologue(&pass);
-  if (any_left(&pass)) start(&pass);
-  collect(&pass);
-  flow_close(&pass.flow);
-  convert_wait(&pass);
+  struct pass *pass = mem_alloc(sizeof *pass);
+  *pass = (struct pass){.c = c, .origin = origin, .culprit = FAULT_NONE, .tuning = tuning_read(),
+                        .begun_us = clock_boot(&clock_system)};
+  pthread_mutex_init(&pass->lock, NULL);
+  pthread_cond_init(&pass->changed, NULL);
+  flow_init(&pass->flow);
+  graph_stages(pass);
+  for (uint32_t i = 0; i < pass->stage_count; i++) stage_host_init(&pass->stages[i]);
+  prologue(pass);
+  if (any_left(pass)) start(pass);
+  collect(pass);
+  flow_close(&pass->flow);
+  convert_wait(pass);
   if (origin->wait) origin->wait(origin);
-  remaining_verdicts(&pass);
+  remaining_verdicts(pass);
   if (origin->stats) origin->stats(origin, stats);
-  sm_status status = outcome(&pass);
-  pass_free(&pass);
+  sm_status status = outcome(pass);
+  if (!origin->abandoned) pass_free(pass);
   return status;
 }

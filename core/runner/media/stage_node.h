@@ -50,6 +50,8 @@ struct stage {
   bool passing;  /* failed softly while running, frames go through unchanged */
   bool released; /* [main] asked to run */
   bool in_open, verdict_sent;
+  bool abandoned;     /* [main] its verdict was given without it */
+  int64_t overdue_us; /* [pass.lock] when its time was up: it ends as a soft failure, the pass goes on; 0: it is not */
   sm_status verdict;
   void *self;
   struct flow_node *node;
@@ -73,6 +75,12 @@ bool stage_is_filter(const struct stage *stage);
 void stage_verdict(struct stage *stage, sm_status status);
 /* [stage thread] The loop over merged streams, until its end (stage_run.c). */
 void stage_run(struct stage *stage);
+/* [main] Ends soft sinks whose time is up; the rest of the pass goes on without them (late_stage.c). */
+void stages_check_time(struct pass *pass);
+bool stage_is_overdue(struct stage *stage);
+void stage_blame_overdue(struct stage *stage);
+/* [main] An overdue stage that does not even come back from its call: its verdict is given without it. */
+bool stage_abandon(struct stage *stage);
 /* [stage thread] Ends it with a failure: decides between soft and hard. */
 void stage_failed(struct stage *stage, sm_status status);
 sm_status stage_close(struct stage *stage, sm_status why);

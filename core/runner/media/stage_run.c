@@ -170,6 +170,11 @@ static void finish(struct stage *stage, sm_status why) {
   stage_verdict(stage, SM_OK);
 }
 
+static void run_out(struct stage *stage) {
+  stage_blame_overdue(stage);
+  stage_failed(stage, SM_RETRY);
+}
+
 static void leave(struct stage *stage) {
   stage_close(stage, SM_CANCELLED);
   stage_verdict(stage, SM_CANCELLED);
@@ -181,9 +186,14 @@ static bool go_on(struct stage *stage, sm_status status) {
     finish(stage, SM_DONE);
     return false;
   }
-  if (status == SM_OK) return true;
+  bool overdue = !stage_is_filter(stage) && stage->spec->soft && stage_is_overdue(stage);
+  if (status == SM_OK && !overdue) return true;
   if (status == SM_DONE && !stage_is_filter(stage)) {
     finish(stage, SM_DONE);
+    return false;
+  }
+  if (overdue && !ending(stage)) {
+    run_out(stage);
     return false;
   }
   if (ending(stage)) {
@@ -212,7 +222,10 @@ void stage_run(struct stage *stage) {
     case FLOW_END:
       if (!go_on(stage, take_end(stage, &taken))) return;
       break;
-    case FLOW_ALL_ENDED: finish(stage, SM_OK); return;
+    case FLOW_ALL_ENDED:
+      if (stage_is_overdue(stage)) run_out(stage);
+      else finish(stage, SM_OK);
+      return;
     case FLOW_CLOSED: leave(stage); return;
     }
   }
