@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 
 # To build: compilers and the libraries' headers.
-packages_build="gcc g++ libc6-dev cmake ninja-build pkg-config
+packages_build="gcc g++ libc6-dev make cmake ninja-build pkg-config
   fonts-dejavu-core libssl-dev libcurl4-openssl-dev libjansson-dev liblmdb-dev libyaml-dev libseccomp-dev libfreetype-dev
   libavformat-dev libavcodec-dev libavfilter-dev libavutil-dev libswscale-dev libswresample-dev"
 

@@ -112,12 +112,16 @@ scenarios() {
   limit=$3
   shift 3
   at=$(now)
+  before=$failed
+  folders_made=$(mktemp -d "${TMPDIR:-/tmp}/stagemill-tests.XXXXXX") || exit 1
   (
     cd "$root/tests" || exit 1
     STAGEMILL_BUILD=$folder timeout --kill-after=20 "$limit" $python -m pytest -q -rs -p no:cacheprovider --tb=short \
-      --durations=15 --junitxml="$results/$suite.xml" "$@" >"$results/$suite.log" 2>&1 </dev/null
+      --basetemp="$folders_made/t" --durations=15 --junitxml="$results/$suite.xml" "$@" >"$results/$suite.log" 2>&1 </dev/null
   )
   count "$suite" $(($(now) - at)) "$results/$suite.xml"
+  # What the tests wrote goes, unless somebody will want to look at it.
+  if [ "$failed" = "$before" ]; then rm -rf "$folders_made"; else echo "    their folders: $folders_made"; fi
 }
 
 # Under TSan the kernel's address randomisation may leave no room for its shadow memory.
