@@ -8,8 +8,8 @@ import pytest
 
 from conftest import STAGEMILL
 
-COMMANDS = ["run", "jobs", "cancel", "retry", "explain", "check", "plan", "test", "stages", "plugins", "doctor",
-            "completion", "version", "help"]
+COMMANDS = ["run", "jobs", "cancel", "retry", "explain", "state", "check", "plan", "test", "stages", "plugins",
+            "doctor", "completion", "version", "help"]
 
 
 def test_the_overview_lists_every_command(mill):
