@@ -6,8 +6,9 @@ import signal
 import subprocess
 import time
 
-from conftest import STAGEMILL, alive, children_of, lines_until, wait_until
+from conftest import BUILD, alive, children_of, lines_until, wait_until
 
+RUNNER = BUILD / "libexec" / "stagemill" / "stagemill-runner"
 CHAIN = """
 stagemill: 1
 name: chain
@@ -22,12 +23,12 @@ result: { text: "${{ stages.e.text }}" }
 
 
 def runners():
-    """Runner processes of this machine's user: none may be left when a test is over."""
+    """Runner processes of this build: none may be left when a test is over."""
     found = []
     for pid in os.listdir("/proc"):
         if pid.isdigit():
             try:
-                if os.readlink(f"/proc/{pid}/exe").endswith("stagemill-runner") and alive(int(pid)):
+                if os.readlink(f"/proc/{pid}/exe") == str(RUNNER) and alive(int(pid)):
                     found.append(int(pid))
             except OSError:
                 pass
