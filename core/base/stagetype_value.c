@@ -262,6 +262,8 @@ static bool get_results(struct reader *r, const struct value *v, struct result_t
 }
 
 static bool get_stage(struct reader *r, const struct value *v, struct stage_type *t) {
+  if (value_get_text(v, "name", NULL))
+    snprintf(r->where, sizeof(r->where), "stage '%.63s'", value_get_text(v, "name", NULL));
   if (!get_name(r, v, "name", '-', &t->name)) return false;
   snprintf(r->where, sizeof(r->where), "stage '%s'", t->name);
   t->has_plan = value_get_bool(v, "has_plan", false);

@@ -1,5 +1,4 @@
 /* cmd_completion.c - completion scripts, generated from the command table, and the words they ask for. */
-#include <dirent.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -19,13 +18,8 @@ static void words_stages(struct buf *out) {
 static void words_pipelines(struct buf *out) {
   struct paths paths;
   if (paths_find(&paths, NULL)) return;
-  DIR *dir = opendir(paths.pipelines);
-  for (struct dirent *entry; dir && (entry = readdir(dir));) {
-    const char *dot = strrchr(entry->d_name, '.');
-    if (dot && dot > entry->d_name && !strcmp(dot, ".yaml"))
-      buf_format(out, "%.*s\n", (int)(dot - entry->d_name), entry->d_name);
-  }
-  if (dir) closedir(dir);
+  paths_shipped(&paths, "\n", out);
+  if (out->size) buf_char(out, '\n');
   paths_clear(&paths);
 }
 

@@ -41,8 +41,10 @@ static struct value *plugin_value(const struct plugin_record *r) {
 
 static void plugin_text(const struct plugin_record *r, struct buf *out) {
   buf_format(out, "%s\n  %s", r->path, state_word(r->state));
-  if (r->id) buf_format(out, "  %s %s", r->id, r->version ? r->version : "");
-  buf_format(out, "  ABI %u.%u\n", r->abi_major, r->abi_minor);
+  if (r->id) buf_format(out, "  %s", r->id);
+  if (r->version) buf_format(out, " %s", r->version);
+  if (r->abi_major) buf_format(out, "  ABI %u.%u", r->abi_major, r->abi_minor);
+  buf_char(out, '\n');
   if (r->stage_count) buf_text(out, "  stages:");
   for (size_t i = 0; i < r->stage_count; i++) buf_format(out, " %s", r->stages[i]);
   if (r->stage_count) buf_char(out, '\n');

@@ -47,7 +47,9 @@ static enum err run_given(struct run *run, struct error *e) {
   const char *words[256];
   size_t count = options_values(run->options, "param", words, 256);
   if (count > 256) return error_set(e, ERR_USAGE, "more than 256 parameters are given");
-  return site_texts(words, count, &run->given, e);
+  value_auto struct value *typed = NULL; /* the engine makes its own; here mistakes are found before it starts */
+  enum err err = site_texts(words, count, &run->given, e);
+  return err ? err : site_params(run->pipeline, words, count, &typed, e);
 }
 
 /* ./NAME.out, NAME being the input's name without its extension, or the pipeline's. */

@@ -50,7 +50,8 @@ static void test_file(struct testing *t, const char *path) {
 static int test_print(struct testing *t, bool json) {
   int code = t->broken ? CLI_USAGE : t->failed ? CLI_FAILED : CLI_DONE;
   if (json) return print_json(t->files, code);
-  buf_format(&t->out, "\n%zu case%s, %zu failed\n", t->cases, t->cases == 1 ? "" : "s", t->failed);
+  if (t->cases || !t->broken)
+    buf_format(&t->out, "\n%zu case%s, %zu failed\n", t->cases, t->cases == 1 ? "" : "s", t->failed);
   return cli_print(&t->out, code);
 }
 

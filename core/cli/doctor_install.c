@@ -27,11 +27,14 @@ static void plugins_refused(struct doctor *d, const struct catalogue *catalogue)
   for (size_t i = 0; i < catalogue_count(catalogue); i++) {
     const struct plugin_record *r = catalogue_at(catalogue, i);
     if (r->state == PLUGIN_LOADED) continue;
-    doctor_note(d, "plugin", HEALTH_BAD,
-                r->state == PLUGIN_QUARANTINED ? "mend or remove the file, then `stagemill plugins --refresh`"
-                                               : "install a version that fits, or remove the file",
-                "%s is %s: %s", r->path, r->state == PLUGIN_QUARANTINED ? "quarantined" : "refused",
-                r->reason ? r->reason : "no reason was recorded");
+    const char *word = r->state == PLUGIN_QUARANTINED ? "quarantined" : "refused";
+    if (!r->reason)
+      doctor_note(d, "plugin", HEALTH_BAD, "install a version that fits, or remove the file", "%s is %s", r->path,
+                  word);
+    else if (strstr(r->reason, r->path)) /* it says itself what to do */
+      doctor_note(d, "plugin", HEALTH_BAD, NULL, "%s: %s", word, r->reason);
+    else
+      doctor_note(d, "plugin", HEALTH_BAD, NULL, "%s is %s: %s", r->path, word, r->reason);
   }
 }
 

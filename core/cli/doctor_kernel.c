@@ -29,6 +29,7 @@ static bool ask_in_child(int (*question)(void)) {
 
 static int try_no_new_privs(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
 static int try_user_namespace(void) { return unshare(CLONE_NEWUSER); }
+static int try_pid_namespace(void) { return unshare(CLONE_NEWPID); }
 
 static void kernel_release(struct doctor *d) {
   struct utsname name;
@@ -60,11 +61,18 @@ static void kernel_landlock(struct doctor *d) {
                 "not available (%s): attempts see the files of their user", strerror(errno));
 }
 
-static void kernel_user_namespaces(struct doctor *d) {
-  if (ask_in_child(try_user_namespace))
-    doctor_note(d, "user namespaces", HEALTH_OK, NULL, "available");
+static void kernel_namespaces(struct doctor *d) {
+  bool own = ask_in_child(try_pid_namespace), user = ask_in_child(try_user_namespace);
+  if (own)
+    doctor_note(d, "PID namespaces", HEALTH_OK, NULL, "what an attempt leaves behind ends with it");
   else
-    doctor_note(d, "user namespaces", HEALTH_WARN, "set kernel.unprivileged_userns_clone=1, or run the daemon as root",
+    doctor_note(d, "PID namespaces", HEALTH_WARN,
+                geteuid() ? "run it as root, or as a service" : "allow unshare in the container",
+                "not available: what an attempt leaves behind is looked for and ended");
+  if (user || own)
+    doctor_note(d, "user namespaces", HEALTH_OK, NULL, user ? "available" : "not available; not needed as root");
+  else
+    doctor_note(d, "user namespaces", HEALTH_WARN, "set kernel.unprivileged_userns_clone=1, or run it as root",
                 "not available: attempts share the system's process and network names");
 }
 
@@ -115,7 +123,7 @@ void doctor_kernel(struct doctor *d) {
   kernel_no_new_privs(d);
   kernel_seccomp(d);
   kernel_landlock(d);
-  kernel_user_namespaces(d);
+  kernel_namespaces(d);
   kernel_cgroup(d);
   kernel_pidfd(d);
   kernel_openat2(d);

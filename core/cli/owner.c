@@ -1,5 +1,6 @@
 #include "cli/owner.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,11 +13,25 @@
 #include "cli/paths.h"
 #include "engine/door.h"
 
-enum { OWNER_TRIES = 30, OWNER_EVERY_US = 100 * 1000, OWNER_TIMEOUT_MS = 15000, OWNER_PATIENCE_MS = 24 * 3600 * 1000 };
+enum { NEARBY_SEEN = 1000, NEARBY_NAMED = 5, OWNER_TRIES = 30, OWNER_EVERY_US = 100 * 1000, OWNER_TIMEOUT_MS = 15000, OWNER_PATIENCE_MS = 24 * 3600 * 1000 };
 
 static bool folder_has_state(const char *folder) {
   mem_auto char *data = mem_format("%s/data.mdb", folder);
   return access(data, F_OK) == 0;
+}
+
+/* Runs keep their state with their output: those of the working folder are worth a hint. */
+static void owner_nearby(struct buf *out) {
+  DIR *here = opendir(".");
+  struct dirent *entry;
+  size_t found = 0;
+  for (size_t seen = 0; here && seen < NEARBY_SEEN && (entry = readdir(here)); seen++) {
+    mem_auto char *state = mem_format("%s/.stagemill", entry->d_name);
+    if (!strcmp(entry->d_name, "..") || !folder_has_state(state)) continue;
+    if (++found <= NEARBY_NAMED) buf_format(out, "%s%s", found > 1 ? ", " : "; here there are: -o ", entry->d_name);
+  }
+  if (found > NEARBY_NAMED) buf_format(out, " and %zu more", found - NEARBY_NAMED);
+  if (here) closedir(here);
 }
 
 static char *owner_default(struct error *e) {
@@ -25,9 +40,13 @@ static char *owner_default(struct error *e) {
   if (paths_find(&paths, e)) return NULL;
   if (paths.state_home && folder_has_state(paths.state_home)) found = mem_text(paths.state_home);
   if (!found && folder_has_state(paths.system_state)) found = mem_text(paths.system_state);
-  if (!found)
-    error_set(e, ERR_USAGE, "no state folder in %s or %s: name one with --state DIR, or the output folder of a run with -o OUT",
-              paths.state_home ? paths.state_home : "the home folder", paths.system_state);
+  if (!found) {
+    buf_auto struct buf nearby = {0};
+    owner_nearby(&nearby);
+    error_set(e, ERR_USAGE,
+              "no state folder in %s or %s: name one with --state DIR, or the output folder of a run with -o OUT%s",
+              paths.state_home ? paths.state_home : "the home folder", paths.system_state, buf_string(&nearby));
+  }
   paths_clear(&paths);
   return found;
 }

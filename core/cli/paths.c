@@ -1,7 +1,9 @@
 #include "cli/paths.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -108,4 +110,20 @@ char *paths_pipeline(const struct paths *paths, const char *word) {
     if (!access(exact, R_OK) && word[0]) return mem_text(exact);
   }
   return mem_text(word);
+}
+
+static int is_pipeline(const struct dirent *entry) {
+  const char *dot = strrchr(entry->d_name, '.');
+  return dot && dot > entry->d_name && !strcmp(dot, ".yaml");
+}
+
+void paths_shipped(const struct paths *paths, const char *between, struct buf *out) {
+  struct dirent **entries = NULL;
+  int count = scandir(paths->pipelines, &entries, is_pipeline, alphasort);
+  for (int i = 0; i < count; i++) {
+    const char *name = entries[i]->d_name;
+    buf_format(out, "%s%.*s", i ? between : "", (int)(strrchr(name, '.') - name), name);
+    free(entries[i]);
+  }
+  free(entries);
 }

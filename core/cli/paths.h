@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 
 struct paths {
@@ -29,3 +30,5 @@ bool paths_make_cache(const struct paths *paths);
 /* The file a PIPELINE operand means: the path itself, or, for a bare name that is no file here, the pipeline of that
  * name that ships (`vod`: share/stagemill/pipelines/vod.yaml). malloc'ed, never NULL. */
 char *paths_pipeline(const struct paths *paths, const char *word);
+/* The names of the pipelines that ship, in order, with `between` between them. */
+void paths_shipped(const struct paths *paths, const char *between, struct buf *out);

@@ -203,9 +203,13 @@ static void screen_retrying(struct screen *s, const struct value *event) {
   char delay[32];
   const char *id = value_get_text(event, "stage", "");
   screen_forget(s, id);
-  screen_say(s, "%-12s attempt %lld of %lld failed: %s", id, (long long)value_get_int(event, "currentAttempt", 0),
-             (long long)value_get_int(event, "maxAttempts", 0), value_get_text(event, "error", ""));
-  screen_say(s, "%-12s next attempt in %s", id, clock_human(value_get_int(event, "delayMs", 0) * 1000, delay));
+  long long failed = (long long)value_get_int(event, "currentAttempt", 0);
+  int64_t delay_us = value_get_int(event, "delayMs", 0) * 1000;
+  bool free_of_charge = value_get_int(event, "attempt", 0) == failed; /* it had company that may be to blame */
+  screen_say(s, "%-12s attempt %lld of %lld failed: %s", id, failed, (long long)value_get_int(event, "maxAttempts", 0),
+             value_get_text(event, "error", ""));
+  screen_say(s, "%-12s %s %s%s", id, free_of_charge ? "tried again, at no cost," : "next attempt",
+             delay_us ? "in " : "at once", delay_us ? clock_human(delay_us, delay) : "");
 }
 
 /* Whoever reads us and has stopped must not stop the engine for something that is said again ten times a second. */

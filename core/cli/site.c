@@ -1,5 +1,6 @@
 #include "cli/site.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,6 +37,13 @@ void site_close(struct site *site) {
 enum err site_load(struct site *site, const char *word, struct report *report, struct pipeline **pipeline,
                    struct error *e) {
   mem_auto char *path = paths_pipeline(&site->paths, word);
+  if (access(path, F_OK) && errno == ENOENT) {
+    buf_auto struct buf hint = {0};
+    paths_shipped(&site->paths, ", ", &hint);
+    mem_auto char *shipped = hint.size ? mem_format("name a file, or one that ships: %s", buf_string(&hint)) : NULL;
+    report_add(report, PROBLEM_ERROR, word, 0, 0, 0, NULL, shipped, "there is no such pipeline file");
+    return error_set(e, ERR_NOT_FOUND, "there is no pipeline file %s", word);
+  }
   return pipeline_load(path, site->stages, report, pipeline, e);
 }
 
@@ -76,5 +84,6 @@ enum err site_params(const struct pipeline *p, const char *const *words, size_t 
   value_auto struct value *texts = NULL;
   enum err err = site_texts(words, count, &texts, e);
   mem_auto char *here = getcwd(NULL, 0);
-  return err ? err : pipeline_params(p, texts, here ? here : ".", params, e);
+  if (!err) err = pipeline_params(p, texts, here ? here : ".", params, e);
+  return err ? err : pipeline_settings_fit(p, *params, e);
 }

@@ -30,6 +30,9 @@ enum {
   RULE_SIGNED = 1u << 10      /* units may be negative although there is no range */
 };
 
+/* As far as whole numbers are exact in a double; a range that reaches it has no end on that side. */
+#define RULE_UNBOUNDED 9e15
+
 /* What one key, or one value, may be. Static tables end with a row without key. */
 struct rule {
   const char *key;

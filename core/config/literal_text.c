@@ -100,7 +100,11 @@ static void separate(struct buf *out, size_t begin) {
 static void describe_range(const struct rule *rule, struct buf *out) {
   if (rule->min >= rule->max) return;
   const char *unit = rule->unit ? rule->unit : "";
-  buf_format(out, ", from %.15g to %.15g%s%s", rule->min, rule->max, *unit && *unit != '%' ? " " : "", unit);
+  const char *gap = *unit && *unit != '%' ? " " : "";
+  bool below = rule->min > -RULE_UNBOUNDED, above = rule->max < RULE_UNBOUNDED;
+  if (below && above) buf_format(out, ", from %.15g to %.15g%s%s", rule->min, rule->max, gap, unit);
+  if (below && !above) buf_format(out, ", at least %.15g%s%s", rule->min, gap, unit);
+  if (!below && above) buf_format(out, ", at most %.15g%s%s", rule->max, gap, unit);
 }
 
 void rule_describe(const struct rule *rule, struct buf *out) {

@@ -148,13 +148,14 @@ static void check_scalar(const struct schema *s, const struct rule *rule, const 
     *value = value_text_n(node->text, node->size);
     return;
   }
-  if (s->expression && is_expression) {
+  bool scalar = (rule->takes & ~(uint32_t)(RULE_MAP | RULE_LIST | SM_TAKES_RECORD)) != 0;
+  if (s->expression && is_expression && scalar) {
     wrong(s, rule, node, report, "an expression cannot stand here: it is needed before the pipeline runs");
     return;
   }
   buf_auto struct buf why = {0};
   if (node_is_empty(node) && !(rule->takes & (RULE_MAP | RULE_LIST))) return wrong_kind(s, rule, node, report);
-  if (!(rule->takes & ~(uint32_t)(RULE_MAP | RULE_LIST | SM_TAKES_RECORD))) return wrong_kind(s, rule, node, report);
+  if (!scalar) return wrong_kind(s, rule, node, report);
   if (literal_parse(rule, node->text, node->plain, value, &why)) wrong(s, rule, node, report, buf_string(&why));
 }
 

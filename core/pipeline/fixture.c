@@ -16,8 +16,6 @@ static const struct rule keys_file[] = {
     {.key = "stagemill-test",
      .takes = SM_TAKES_INT,
      .flags = SM_REQUIRED,
-     .min = 1,
-     .max = 1.5,
      .summary = "version of this language: 1"},
     {.key = "pipeline",
      .takes = SM_TAKES_TEXT,
@@ -308,7 +306,16 @@ static enum err read_file(struct file *f, const char *path, struct stage_set *st
                  node_kind_word(f->root));
     return error_set(e, ERR_INVALID, "%s is no fixture file", path);
   }
+  if (node_get(f->root, "stagemill") && !node_get(f->root, "stagemill-test")) {
+    node_problem(f->report, PROBLEM_ERROR, f->root, "name a fixture file: it begins with `stagemill-test: 1`",
+                 "this is a pipeline, not its fixtures");
+    return error_set(e, ERR_INVALID, "%s is no fixture file", path);
+  }
   check(f, "a fixture file", keys_file, f->root, NULL);
+  const struct node *version = node_get(f->root, "stagemill-test");
+  if (version && version->kind == NODE_SCALAR && !node_is_empty(version) && strcmp(version->text, "1") != 0)
+    node_problem(f->report, PROBLEM_ERROR, version, "write `stagemill-test: 1`, or use a newer stagemill",
+                 "version `%.40s` of the language of fixtures is not known here", version->text);
   err = read_pipeline(f, folder, stages, e);
   return err ? err : read_cases(f, e);
 }

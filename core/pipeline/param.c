@@ -82,7 +82,7 @@ static bool limit_of(struct build *b, const struct node *node, const struct para
 
 static void range_build(struct build *b, const struct node *node, struct param_type *type) {
   const struct node *low = node_get(node, "min"), *high = node_get(node, "max");
-  double min = type->takes & (SM_TAKES_INT | SM_TAKES_NUMBER) ? -9e15 : 0, max = 9e15;
+  double min = type->takes & (SM_TAKES_INT | SM_TAKES_NUMBER) ? -RULE_UNBOUNDED : 0, max = RULE_UNBOUNDED;
   if (!low && !high) return;
   if (low && !limit_of(b, low, type, &min)) return;
   if (high && !limit_of(b, high, type, &max)) return;

@@ -121,6 +121,9 @@ enum err pipeline_settings(const struct pipeline *p, size_t stage, const struct 
  * altogether, for they can only be settled in the prologue. */
 enum err pipeline_settings_except(const struct pipeline *p, size_t stage, const struct scope *scope, asset_map *asset,
                                   void *asset_context, const bool *skip, struct value **params, struct error *e);
+/* What parameters alone decide under `with:` of stages that will run for certain: does it fit? Asked at submission,
+ * so that a value given with -p is refused before anything has run. */
+enum err pipeline_settings_fit(const struct pipeline *p, const struct value *params, struct error *e);
 /* Evaluates `result:` into a map. */
 enum err pipeline_result(const struct pipeline *p, const struct scope *scope, struct value **result, struct error *e);
 /* Which settings and condition of a stage read an `open` result of a stage (for the prologue), or an `end` result;

@@ -106,6 +106,7 @@ static void text_stage(const struct forecast *f, size_t stage, bool late, const 
   const char *kind = s->type->kind == SM_KIND_FILTER ? "  filter" : "";
   buf_format(out, "       %-12s %-12s%s", s->id, s->uses, kind);
   text_frames(f, stage, out);
+  while (out->data[out->size - 1] == ' ') out->size--; /* of a column that is the last one here */
   buf_char(out, '\n');
   text_after(f, stage, out);
   text_condition(f, stage, late, out);

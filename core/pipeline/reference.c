@@ -91,7 +91,7 @@ static void visit_stage(struct visit *v, const struct reference *r) {
   for (size_t i = 0; i < b->p->stage_count; i++) {
     struct pipeline_stage *stage = &b->p->stages[i];
     if (strcmp(stage->id, r->name) != 0) {
-      ids[n++] = stage->id;
+      if (*stage->id) ids[n++] = stage->id; /* one that lacks its id is reported elsewhere */
       continue;
     }
     if (i == v->c->stage)

@@ -51,7 +51,7 @@ size_t stage_find_at(struct build *b, const struct node *node, const char *id, s
   size_t n = 0;
   for (size_t i = 0; i < b->p->stage_count; i++) {
     if (strcmp(b->p->stages[i].id, id) != 0) {
-      if (i != self) ids[n++] = b->p->stages[i].id;
+      if (i != self && *b->p->stages[i].id) ids[n++] = b->p->stages[i].id;
       continue;
     }
     if (i != self) return i;
@@ -80,11 +80,27 @@ static void check_id(struct build *b, const struct node *node, size_t self) {
   }
 }
 
+/* A mistake of the plugin's author that would otherwise show when the stage is about to start. */
+static void check_defaults(struct build *b, const struct stage_type *type, const struct node *node) {
+  for (size_t i = 0; i < type->param_count; i++) {
+    buf_auto struct buf why = {0};
+    value_auto struct value *v = NULL;
+    if (!literal_default(&type->params[i], &v, &why)) continue;
+    mem_auto char *hint =
+        mem_format("write `%s` under `with`, and report it to the plugin's author", type->params[i].name);
+    node_problem(b->report, PROBLEM_WARNING, node, hint, "the default of `%s` in plugin %s is wrong: %s",
+                 type->params[i].name, type->plugin_id ? type->plugin_id : "?", buf_string(&why));
+  }
+}
+
 static void find_type(struct build *b, struct pipeline_stage *stage, const struct node *node) {
   const char *names[512];
   size_t n = 0;
   stage->type = stage_set_find(b->set, stage->uses);
-  if (stage->type) return;
+  if (stage->type) {
+    check_defaults(b, stage->type, node);
+    return;
+  }
   for (; n < stage_set_count(b->set) && n < 512; n++) names[n] = stage_set_at(b->set, n)->name;
   if (n)
     schema_unknown(b->report, node, names, n, "no plugin brings a stage `%.100s`", stage->uses);

@@ -181,7 +181,7 @@ sm_status source_open(struct source *s, sm_task *task, const char *port) {
   if (rc >= 0) return SM_OK;
   char debug[384], text[AV_ERROR_MAX_STRING_SIZE] = "";
   av_strerror(rc, text, sizeof text);
-  snprintf(debug, sizeof debug, "%s; %s", text, s->complaint);
+  snprintf(debug, sizeof debug, "%s%s%s", text, *s->complaint ? "; " : "", s->complaint);
   if (rc == AVERROR(ENOMEM)) return sm_fail(task, SM_RETRY, debug, "no memory was left to open '%s'", s->name);
   return not_media(s, debug);
 }

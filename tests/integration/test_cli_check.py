@@ -169,3 +169,21 @@ cases:
     keys = {key for line in lists for key in line.split(", ")}
     assert len(keys) > 20
     assert not [key for key in keys if f"`{key}`" not in section]
+
+
+def test_a_pipeline_that_is_not_there_is_answered_with_those_that_ship(mill):
+    done = mill("check", "vodd")
+    assert done.code == 2 and "there is no such pipeline file" in done.out + done.err
+    assert "thumbnails, upload-to-hls, vod" in done.out + done.err
+
+
+def test_fixtures_and_pipelines_are_told_apart(mill):
+    mill.write("p.yaml", "stagemill: 1\nname: p\nstages:\n  - { id: n, uses: noop }\n")
+    done = mill("test", "p.yaml")
+    assert done.code == 2 and "this is a pipeline, not its fixtures" in done.out
+    assert "0 cases" not in done.out
+
+
+def test_a_result_that_is_no_map_is_said_to_be_none(mill):
+    mill.write("p.yaml", "stagemill: 1\nname: p\nstages:\n  - { id: n, uses: noop }\nresult: ${{ stages.n.bytes }}\n")
+    assert "a single value stands where it has to be a map" in mill("check", "p.yaml").out

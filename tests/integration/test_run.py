@@ -208,3 +208,40 @@ def test_the_engine_loads_no_plugin_and_no_libav(mill):
     for child in children_of(running.pid):
         held = files_of(child)
         assert not any(name.endswith(".mdb") or name.endswith("owner.lock") for name in held), (child, held)
+
+
+def test_a_parameter_that_no_stage_can_take_is_refused_before_anything_runs(mill):
+    mill.write("p.yaml", """
+stagemill: 1
+name: p
+params: { how: { type: text, default: none } }
+stages:
+  - { id: c, uses: crash, with: { how: "${{ params.how }}" } }
+""")
+    for command in ("run", "plan"):
+        done = mill(command, "p.yaml", "-p", "how=gently")
+        assert done.code == 2 and "`how` (p.yaml:6): `gently` is not one of segv" in done.err, done.err
+    assert not (mill.folder / "p.out").exists()
+
+
+def test_explain_means_the_last_job_and_its_cure_can_be_typed(mill):
+    mill.write("p.yaml", """
+stagemill: 1
+name: p
+stages:
+  - { id: c, uses: crash, with: { how: exit }, retry: { attempts: 1 } }
+""")
+    assert mill("run", "p.yaml").code == 1
+    said = mill("explain", "-o", "p.out").out
+    assert "has failed" in said and "c failed after 1 attempt:" in said
+    job = json.loads(mill("jobs", "--json", "-o", "p.out").out)[0]["id"]
+    assert f"`stagemill retry {job} -o p.out`" in said
+    assert mill("retry", job, "-o", "p.out").code == 0
+
+
+def test_without_a_state_folder_the_runs_of_this_folder_are_named(mill):
+    assert "here there are" not in mill("jobs").err
+    mill.write("p.yaml", "stagemill: 1\nname: p\nstages:\n  - { id: n, uses: noop }\n")
+    assert mill("run", "p.yaml").code == 0
+    done = mill("jobs")
+    assert done.code == 2 and "here there are: -o p.out" in done.err

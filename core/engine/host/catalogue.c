@@ -126,7 +126,7 @@ static void take_stages(struct catalogue *c, struct plugin_record *r, const stru
   for (size_t i = 0; i < stages->count; i++) {
     struct stage_type *type = NULL;
     if (stage_type_from_value(stages->items[i], &type, &e)) {
-      error_prefix(&e, "%s: ", r->path);
+      error_prefix(&e, "%s", r->path);
       set_reason(r, PLUGIN_REFUSED, e.message);
       return;
     }

@@ -397,6 +397,56 @@ static void settings_that_do_not_fit_name_stage_key_and_place(void **state) {
   pipeline_free(&p);
 }
 
+static void what_parameters_decide_has_to_fit_at_submission(void **state) {
+  (void)state;
+  static const struct {
+    const char *seg, *n, *says; /* NULL: it fits */
+  } table[] = {
+      {"4s", "2", NULL},
+      {"soon", "2", "stage `b`, `segment` (t.yaml:14): `soon` is not a duration (6s, 250ms, 1m30s), from 0.5 to 60 s"},
+      {"4s", "1000", "stage `b`, `ladder.height` (t.yaml:14): `180000` is out of range: it has to be from 16 to 8192 px"},
+  };
+  struct pipeline *p = load(settings_yaml);
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    value_auto struct value *given = value_map(), *params = NULL;
+    struct error e = {0};
+    value_set_text(given, "seg", table[i].seg);
+    value_set_text(given, "n", table[i].n);
+    assert_int_equal(pipeline_params(p, given, "/", &params, &e), ERR_OK);
+    assert_int_equal(pipeline_settings_fit(p, params, &e), table[i].says ? ERR_INVALID : ERR_OK);
+    if (table[i].says) assert_string_equal(e.message, table[i].says);
+  }
+  pipeline_free(&p);
+}
+
+static void stages_that_may_not_run_are_left_to_themselves(void **state) {
+  (void)state;
+  static const struct {
+    const char *keys;
+    bool fits;
+  } table[] = {
+      {"", false},
+      {", if: params.on", true},
+      {", if: \"!params.on\"", false},
+      {", if: stages.i.duration > 1s", true},
+      {", if: always()", true},
+      {", on-failure: true", true},
+      {", continue-on-error: true", true},
+  };
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    mem_auto char *yaml = mem_format(HEAD "params: { on: { type: bool, default: false }, w: { type: int, default: -1 } }\n"
+                                          "stages:\n  - { id: i, uses: probe }\n"
+                                          "  - { id: t, uses: thumbnail, with: { width: \"${{ params.w }}\" }%s }\n",
+                                     table[i].keys);
+    struct pipeline *p = load(yaml);
+    value_auto struct value *params = NULL;
+    struct error e = {0};
+    assert_int_equal(pipeline_params(p, NULL, NULL, &params, &e), ERR_OK);
+    if ((pipeline_settings_fit(p, params, &e) == ERR_OK) != table[i].fits) fail_msg("%s: %s", table[i].keys, e.message);
+    pipeline_free(&p);
+  }
+}
+
 static void late_settings_can_be_left_out(void **state) {
   (void)state;
   struct pipeline *p = load(settings_yaml);
@@ -591,6 +641,8 @@ int main(void) {
       cmocka_unit_test(settings_are_typed_with_defaults_and_pinned_files),
       cmocka_unit_test(secret_parameters_are_looked_up_by_name),
       cmocka_unit_test(settings_that_do_not_fit_name_stage_key_and_place),
+      cmocka_unit_test(what_parameters_decide_has_to_fit_at_submission),
+      cmocka_unit_test(stages_that_may_not_run_are_left_to_themselves),
       cmocka_unit_test(late_settings_can_be_left_out),
       cmocka_unit_test(assets_are_files_of_params_and_of_settings),
       cmocka_unit_test(parameters_become_typed_and_mistakes_name_them),
