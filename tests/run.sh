@@ -163,7 +163,7 @@ if wanted layering; then
   sh "$root/tests/layering.sh" "$build" >"$results/layering.txt" 2>"$results/layering.log" </dev/null
   count layering $(($(now) - at)) "$results/layering.txt"
 fi
-if wanted unit; then programs unit "$build" 600 -E '^sdk_'; fi
+if wanted unit; then programs unit "$build" 900 -E '^sdk_'; fi
 if wanted sdk; then programs sdk "$build" 200 -R '^sdk_'; fi
 if wanted integration; then
   folders=
@@ -178,12 +178,12 @@ if wanted asan; then
   UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
   export ASAN_OPTIONS UBSAN_OPTIONS
   prepare build-asan configure "$root/build-asan" -DSTAGEMILL_SANITIZE=address
-  programs asan "$root/build-asan" 900
+  programs asan "$root/build-asan" 1200
   # Scenarios whose every attempt is short enough under the sanitizers.
   chosen="integration/test_fetch.py integration/test_upload_folder.py"
   [ "$long" = 1 ] && chosen=integration
   # shellcheck disable=SC2086
-  scenarios asan-scenarios "$root/build-asan" $((long ? 7200 : 300)) $chosen
+  scenarios asan-scenarios "$root/build-asan" $((long ? 7200 : 900)) $chosen
   unset ASAN_OPTIONS UBSAN_OPTIONS
 fi
 if wanted tsan; then
@@ -192,7 +192,7 @@ if wanted tsan; then
   TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$root/tests/tsan.supp}
   export TSAN_OPTIONS
   prepare build-tsan configure "$root/build-tsan" -DSTAGEMILL_SANITIZE=thread
-  programs tsan "$root/build-tsan" 600 -E '^(sdk_|plugin_|hls_|media_|pass_media|pass_libav)'
+  programs tsan "$root/build-tsan" 1200 -E '^(sdk_|plugin_|hls_|media_|pass_media|pass_libav)'
   unset TSAN_OPTIONS
   quiet_addresses=
 fi
