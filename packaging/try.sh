@@ -10,8 +10,10 @@ set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${STAGEMILL_TRY:-$root/out/try}
 log=$out/try.log
-mkdir -p "$out" || exit 1
-: >"$log"
+if ! { mkdir -p "$out" && true >"$log"; } 2>/dev/null; then
+  echo "$out cannot be written: run this as its owner, or name another folder in STAGEMILL_TRY" >&2
+  exit 1
+fi
 . "$root/packaging/packages.sh"
 
 begun=$(date +%s)
