@@ -143,7 +143,8 @@ static void no_producer(struct binder *r, const struct port_type *port) {
   for (size_t i = 0; i < port->type_count; i++) buf_format(&types, "%s%s", i ? ", " : "", port->types[i]);
   if (!port->type_count) buf_text(&types, port->kind == SM_PORT_PACKETS ? "encoded packets" : "files");
   mem_auto char *hint =
-      mem_format("put a stage that makes it before this one, or write `inputs: { %s: STAGE.PORT }`", port->name);
+      mem_format("put a stage that makes it before this one, or write `inputs: { %s: STAGE.PORT }`%s", port->name,
+                 port->kind == SM_PORT_ARTIFACT ? ", with `source` for the job's input" : "");
   node_problem(r->b->report, PROBLEM_ERROR, r->node, hint,
                "port `%s` of stage `%s` has nothing to read: no %s makes %s", port->name, r->stage->id,
                r->stage->needs_count ? "stage that it needs" : "earlier stage", buf_string(&types));
@@ -202,7 +203,7 @@ static void bind_named(struct binder *r, const struct port_type *port, const str
     return;
   }
   if (strcmp(node->text, "source") == 0) {
-    if (takes_input(port))
+    if (takes_input(port) || port->kind == SM_PORT_ARTIFACT) /* whoever writes it knows what the input will be */
       bind_source(r, port, true);
     else
       cannot_read(r, node, port, "the job's input");
