@@ -599,7 +599,7 @@ static void thousands_of_mistakes_are_reported_in_bounded_time(void **state) {
   struct pipeline *p = NULL;
   clock_t begin = clock();
   assert_int_equal(pipeline_parse(text.data, text.size, "t", NULL, set, report, &p, NULL), ERR_INVALID);
-  assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 3);
+  assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 30);
   assert_true(report_count(report) <= 100);
   report_free(&report);
   /* and with few enough stages for each to be looked at */
@@ -611,7 +611,7 @@ static void thousands_of_mistakes_are_reported_in_bounded_time(void **state) {
   begin = clock();
   report = report_new();
   assert_int_equal(pipeline_parse(text.data, text.size, "t", NULL, set, report, &p, NULL), ERR_INVALID);
-  assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 3);
+  assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 30);
   assert_true(report_errors(report) > 10000);
   report_free(&report);
 }
