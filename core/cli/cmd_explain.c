@@ -1,19 +1,75 @@
 /* cmd_explain.c - why a job is where it is, from what is stored, and what would make it go on. */
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/mem.h"
 #include "cli/command.h"
 #include "cli/owner.h"
 #include "cli/print.h"
+
+enum { TAIL_BYTES = 2000, TAIL_LINES = 5 };
 
 static bool is(const struct value *v, const char *key, const char *word) {
   return strcmp(value_get_text(v, key, ""), word) == 0;
 }
 
-static void explain_error(const struct value *error, const char *indent, struct buf *out) {
-  if (!error || error->type != VALUE_MAP) return;
-  buf_format(out, "%s%s\n", indent, value_get_text(error, "message", ""));
-  if (value_get_text(error, "debug", NULL)) buf_format(out, "%s(%s)\n", indent, value_get_text(error, "debug", ""));
+static void explain_lines(const char *text, const char *mark, struct buf *out) {
+  while (*text) {
+    size_t n = strcspn(text, "\n");
+    buf_format(out, "      %s%.*s\n", mark, (int)n, text);
+    text += n + (text[n] == '\n');
+  }
 }
+
+static void explain_error(const struct value *error, struct buf *out) {
+  if (!error || error->type != VALUE_MAP) return;
+  explain_lines(value_get_text(error, "message", ""), "", out);
+  explain_lines(value_get_text(error, "debug", ""), "  ", out);
+}
+
+/* ---- the log of a failed attempt --------------------------------------------------------------------------------- */
+
+static bool lists(const char *ids, const char *id) {
+  size_t n = strlen(id);
+  for (; ids; ids = strchr(ids, ',') ? strchr(ids, ',') + 1 : NULL)
+    if (!strncmp(ids, id, n) && (ids[n] == ',' || !ids[n])) return true;
+  return false;
+}
+
+/* The last lines of a file; whole ones when there are that many. */
+static char *read_tail(const char *path) {
+  char text[TAIL_BYTES + 1];
+  fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC);
+  off_t end = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+  ssize_t n = end < 0 ? -1 : pread(fd, text, TAIL_BYTES, end > TAIL_BYTES ? end - TAIL_BYTES : 0);
+  if (n <= 0) return NULL;
+  while (n > 0 && text[n - 1] == '\n') n--;
+  text[n] = 0;
+  char *from = text + strlen(text);
+  for (size_t lines = 0; from > text; from--)
+    if (from[-1] == '\n' && ++lines == TAIL_LINES) break;
+  return mem_text(from);
+}
+
+static void explain_log(const char *folder, const struct value *job, const char *stage, struct buf *out) {
+  const struct value *attempts = value_get(job, "attempts");
+  mem_auto char *path = NULL;
+  for (size_t i = attempts ? attempts->count : 0; i-- > 0 && !path;)
+    if (lists(value_get_text(attempts->items[i], "stages", ""), stage))
+      path = mem_format("%s/jobs/%s/logs/%lld.log", folder ? folder : "", value_get_text(job, "id", ""),
+                        (long long)value_get_int(attempts->items[i], "fence", 0));
+  mem_auto char *tail = path ? read_tail(path) : NULL;
+  if (!tail) return;
+  buf_format(out, "      log: %s\n", path);
+  for (char *line = strtok(tail, "\n"); line; line = strtok(NULL, "\n")) {
+    print_tame(line);
+    buf_format(out, "        | %s\n", line);
+  }
+}
+
+/* ---- a stage, a job ---------------------------------------------------------------------------------------------- */
 
 static void explain_failed(const struct value *stage, const char *id, struct buf *out) {
   long long attempts = (long long)value_get_int(stage, "failedAttempts", 0);
@@ -22,7 +78,7 @@ static void explain_failed(const struct value *stage, const char *id, struct buf
   buf_text(out, ":\n");
 }
 
-static void explain_stage(const struct value *stage, struct buf *out) {
+static void explain_stage(const char *folder, const struct value *job, const struct value *stage, struct buf *out) {
   const char *id = value_get_text(stage, "id", "");
   if (is(stage, "status", "running"))
     buf_format(out, "  %s is running, since %s\n", id, value_get_text(stage, "startedAt", "?"));
@@ -35,9 +91,10 @@ static void explain_stage(const struct value *stage, struct buf *out) {
   if (is(stage, "status", "delayed"))
     buf_format(out, "  %s waits for its next attempt until %s, after %lld failed:\n", id,
                value_get_text(stage, "retryAt", "?"), (long long)value_get_int(stage, "failedAttempts", 0));
-  if (is(stage, "status", "failed") || is(stage, "status", "soft-failed"))
-    explain_failed(stage, id, out);
-  if (!is(stage, "status", "finished")) explain_error(value_get(stage, "error"), "      ", out);
+  bool failed = is(stage, "status", "failed") || is(stage, "status", "soft-failed");
+  if (failed) explain_failed(stage, id, out);
+  if (!is(stage, "status", "finished")) explain_error(value_get(stage, "error"), out);
+  if (failed || is(stage, "status", "delayed")) explain_log(folder, job, id, out);
 }
 
 /* What would make it go on, as something that can be typed. */
@@ -55,6 +112,8 @@ static void explain_cure(const struct options *options, const struct value *job,
 }
 
 static void explain_text(const struct options *options, const struct value *job, struct buf *out) {
+  struct error ignored = {0};
+  mem_auto char *folder = owner_folder(options, &ignored);
   const char *reason = value_get_text(job, "waitReason", NULL);
   const struct value *stages = value_get(job, "stages");
   buf_format(out, "job %s (%s, %s) %s %s", value_get_text(job, "id", ""), value_get_text(job, "pipeline", ""),
@@ -64,7 +123,7 @@ static void explain_text(const struct options *options, const struct value *job,
   buf_char(out, '\n');
   if (value_get_bool(job, "cancelRequested", false) && !is(job, "status", "cancelled"))
     buf_text(out, "  it is being cancelled\n");
-  for (size_t i = 0; stages && i < stages->count; i++) explain_stage(stages->items[i], out);
+  for (size_t i = 0; stages && i < stages->count; i++) explain_stage(folder, job, stages->items[i], out);
   explain_cure(options, job, out);
 }
 

@@ -234,6 +234,7 @@ stages:
     assert mill("run", "p.yaml").code == 1
     said = mill("explain", "-o", "p.out").out
     assert "has failed" in said and "c failed after 1 attempt:" in said
+    assert "/logs/1.log\n        | these are the last words of crash" in said
     job = json.loads(mill("jobs", "--json", "-o", "p.out").out)[0]["id"]
     assert f"`stagemill retry {job} -o p.out`" in said
     assert mill("retry", job, "-o", "p.out").code == 0
