@@ -71,12 +71,25 @@ until_ok() {
     "$@" && return 0
     sleep "$pause"
   done
-  echo "rgw-up.sh: '$*' never succeeded; see $dir/log" >&2
-  return 1
+  failed "'$*' never succeeded"
+}
+# failed WHAT: what no caller could guess from an exit code; ceph's own words are in the logs.
+failed() {
+  echo "rgw-up.sh: $1" >&2
+  tail -n 5 "$dir"/log/*.log >&2 || true
+  exit 1
 }
 answers() { timeout 2 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" 2>/dev/null; }
 start_osd() { ceph-osd -i 0 -c "$conf" >/dev/null 2>&1; }
 osd_up() { ceph osd stat 2>/dev/null | grep -q '1 up'; }
+new_osd() { ceph osd new "$osd" 0 >/dev/null 2>&1; }
+# The gateway makes its pools before it answers; on a busy machine that takes longer than its own patience (300 s are its
+# default), and a second start goes on where the first one gave up.
+start_gateway() { timeout 60 radosgw -n client.rgw -c "$conf" >/dev/null 2>&1; }
+new_user() {
+  timeout 60 radosgw-admin -c "$conf" user create --uid=tester --display-name=tester \
+    --access-key="$access_key" --secret-key="$secret_key" >"$dir/user.json" 2>/dev/null
+}
 quorum() { ceph mon stat >/dev/null 2>&1; }
 
 monmaptool --create --clobber --fsid "$fsid" --addv a "[v1:127.0.0.1:$mon_port]" "$dir/monmap" >/dev/null
@@ -84,13 +97,12 @@ ceph-mon -i a -c "$conf" --mkfs --monmap "$dir/monmap" >/dev/null
 ceph-mon -i a -c "$conf" >/dev/null
 until_ok 100 0.2 quorum
 osd=$(cat /proc/sys/kernel/random/uuid)
-ceph osd new "$osd" 0 >/dev/null 2>&1
-ceph-osd -i 0 -c "$conf" --mkfs --osd-uuid "$osd" >/dev/null 2>&1
+until_ok 5 1 new_osd
+ceph-osd -i 0 -c "$conf" --mkfs --osd-uuid "$osd" >/dev/null 2>&1 || failed "ceph-osd --mkfs"
 ceph osd crush add osd.0 1.0 root=default host=one >/dev/null 2>&1 || true
 until_ok 20 0.5 start_osd
 until_ok 150 0.2 osd_up
-radosgw -n client.rgw -c "$conf" >/dev/null 2>&1
+until_ok 3 1 start_gateway
 until_ok 300 0.2 answers
-timeout 60 radosgw-admin -c "$conf" user create --uid=tester --display-name=tester \
-  --access-key="$access_key" --secret-key="$secret_key" >"$dir/user.json" 2>/dev/null
+until_ok 3 1 new_user
 echo "http://127.0.0.1:$port"

@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -33,19 +34,31 @@ def free_ports():
 
 class Rgw:
     def __init__(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stagemill-rgw-"))
-        line = ["bash", str(HERE / "rgw-up.sh"), str(self.folder / "ceph"), str(free_ports())]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=120)
-        if done.returncode != 0:
+        # Four daemons that have to find one another in time: on a busy machine a first try may fail, and is told.
+        for left in (2, 1, 0):
+            self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stagemill-rgw-"))
+            self.endpoint, told = self.start()
+            if self.endpoint:
+                break
             self.stop()
-            raise RuntimeError(done.stderr)
-        self.endpoint = done.stdout.strip()
+            print(f"the S3 server did not start ({left} tries left): {told}", file=sys.stderr)
+            if not left:
+                raise RuntimeError(told)
         host = self.endpoint.removeprefix("http://")
         self.config = self.folder / "s3cfg"
         self.config.write_text(
             f"[default]\naccess_key = {ACCESS_KEY}\nsecret_key = {SECRET_KEY}\nhost_base = {host}\nhost_bucket = {host}/%(bucket)\n"
             "use_https = False\nsignature_v2 = False\n"
         )
+
+    def start(self):
+        """The endpoint, or None and what went wrong."""
+        line = ["bash", str(HERE / "rgw-up.sh"), str(self.folder / "ceph"), str(free_ports())]
+        try:
+            done = subprocess.run(line, capture_output=True, text=True, timeout=240)
+        except subprocess.TimeoutExpired as late:
+            return None, str(late)
+        return (done.stdout.strip(), "") if done.returncode == 0 else (None, f"exit {done.returncode}: {done.stderr}")
 
     def stop(self):
         subprocess.run(["bash", str(HERE / "rgw-down.sh"), str(self.folder / "ceph")], timeout=60)
