@@ -11,7 +11,7 @@ packages_run="ca-certificates"
 
 # To test: frameworks, ffmpeg as maker and judge of media, a real S3 server (Ceph's gateway) with s3cmd as its foreign
 # client, strace, clang for its own warnings.
-packages_test="libcmocka-dev python3 python3-pytest python3-pexpect python3-yaml ffmpeg strace procps util-linux
+packages_test="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pexpect python3-yaml ffmpeg strace procps util-linux
   binutils man-db groff-base git clang libclang-rt-dev radosgw ceph-mon ceph-osd ceph-base ceph-common s3cmd zsh
   fish"
 

@@ -127,7 +127,7 @@ scenarios() {
   (
     cd "$root/tests" || exit 1
     STAGEMILL_BUILD=$folder timeout --signal=INT --kill-after=20 "$limit" $python -m pytest -q -rs --tb=short \
-      -p no:cacheprovider --basetemp="$folders_made/t" --durations=15 --junitxml="$results/$suite.xml" "$@" \
+      -n "$jobs" --dist loadfile -p no:cacheprovider --basetemp="$folders_made/t" --durations=15 --junitxml="$results/$suite.xml" "$@" \
       >"$results/$suite.log" 2>&1 </dev/null
   )
   ended "$suite" $? "$limit"
