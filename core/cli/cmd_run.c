@@ -118,12 +118,13 @@ static void run_stop(void *context) {
   loop_stop(run->loop);
 }
 
-static void run_heard(void *context, const char *job, const struct value *event, const char *json) {
+static void run_heard(void *context, const struct news *news) {
   struct run *run = context;
-  if (!run->job[0]) snprintf(run->job, sizeof run->job, "%s", job);
-  if (strcmp(run->job, job) != 0) return;
-  screen_event(run->screen, event, json);
-  int code = screen_outcome(run->screen, event);
+  if (!news->job) return;
+  if (!run->job[0]) snprintf(run->job, sizeof run->job, "%s", news->job);
+  if (strcmp(run->job, news->job) != 0) return;
+  screen_event(run->screen, news->event, news->json);
+  int code = screen_outcome(run->screen, news->event);
   if (code < 0) return;
   run->code = code;
   loop_after(run->loop, 50 * 1000, run_stop, run);

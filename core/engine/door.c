@@ -280,11 +280,11 @@ static void client_event(struct client *c, const struct value *event, const char
   client_update(c);
 }
 
-static void door_event(void *context, const char *job, const struct value *event, const char *json) {
+static void door_event(void *context, const struct news *news) {
   struct door *door = context;
   for (struct client *c = door->clients, *next; c; c = next) {
     next = c->next;
-    if (c->follows && strcmp(c->follows, job) == 0) client_event(c, event, json);
+    if (c->follows && news->job && strcmp(c->follows, news->job) == 0) client_event(c, news->event, news->json);
   }
 }
 

@@ -238,7 +238,8 @@ static void draft_tell(struct draft *d, const struct commit *commit) {
     struct buf text = {0};
     value_auto struct value *event = NULL;
     event_envelope(&text, &events.items[i]);
-    if (!value_from_json(buf_string(&text), text.size, &event, NULL)) engine_tell(d->job->engine, d->job->id, event);
+    if (!value_from_json(buf_string(&text), text.size, &event, NULL))
+      engine_tell(d->job->engine, &d->job->record, events.items[i].cursor, event);
     buf_free(&text);
   }
   event_list_clear(&events);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/job.h"
+#include "events/envelope.h"
 
 struct listener {
   struct listener *next;
@@ -153,13 +154,19 @@ static void engine_sweep_listeners(struct engine *engine) {
   }
 }
 
-void engine_tell(struct engine *engine, const char *job, const struct value *event) {
+void engine_tell(struct engine *engine, const struct job_record *job, uint64_t cursor, const struct value *event) {
   if (!engine->listeners || engine->closing) return;
   struct buf json = {0};
   value_json(&json, event, VALUE_JSON_COMPACT);
+  const char *type = value_get_text(event, "type", "");
+  struct news news = {.subject = job->id, .job = job->id, .batch = job->batch, .asset = job->asset, .owner = job->owner,
+                      .pipeline = job->pipeline, .type = type, .stage = value_get_text(event, "stage", NULL),
+                      .seq = (uint64_t)value_get_int(event, "seq", 0), .cursor = cursor, .stored = cursor != 0,
+                      .terminal = cursor && event_is_terminal(type), .event = event, .json = buf_string(&json),
+                      .json_size = json.size};
   engine->telling++;
   for (struct listener *l = engine->listeners; l; l = l->next)
-    if (l->call) l->call(l->context, job, event, buf_string(&json));
+    if (l->call) l->call(l->context, &news);
   buf_free(&json);
   if (--engine->telling == 0) engine_sweep_listeners(engine);
 }

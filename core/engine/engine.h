@@ -11,6 +11,7 @@
 #include "base/loop.h"
 #include "base/value.h"
 #include "config/report.h"
+#include "events/news.h"
 #include "host/catalogue.h"
 #include "host/crew.h"
 #include "pipeline/pipeline.h"
@@ -45,6 +46,14 @@ struct submission {
   const char *given_folder;  /* relative paths in `given` resolve here; NULL: the working directory */
   const char *output_folder; /* absolute */
   bool fresh;                /* forget an earlier job of the same identity */
+  /* What a service adds; all may be NULL. */
+  const char *owner, *asset, *batch, *title;
+  const char *id;            /* of the new job, 26 characters (engine_new_id); NULL: assigned */
+  const char *source;        /* identity of the input beyond this host (id and version, ETag or checksum): replaces path and
+                                output folder in the job's identity, so that the same work elsewhere is the same job */
+  const char *salt;          /* makes the identity unlike any other: always a new job */
+  int priority;              /* 0-100; -1: the pipeline's */
+  const struct value *extra; /* the job record's extra_json: {"notify": {...}, ...} */
 };
 
 enum submit_outcome {
@@ -65,12 +74,40 @@ enum err engine_submit(struct engine *engine, const struct submission *submissio
 /* Takes up one open job of the store, or (job NULL) all of them. */
 enum err engine_resume(struct engine *engine, const char *job, struct error *e);
 
+/* A fresh job id: 26 characters, lower case, sorts by time. [any-thread] */
+void engine_new_id(char id[STORE_ID_MAX]);
+/* Takes up open jobs of the store from now on, highest priority first, as places become free; only what runs or is about to is
+ * in memory. Replaces engine_resume(engine, NULL, ...) where many jobs wait. */
+enum err engine_serve(struct engine *engine, struct error *e);
+
 /* ---- steering ---------------------------------------------------------------------------------------------------- */
 
 typedef void engine_done(void *context, const struct error *e); /* e->code ERR_OK: done and durable */
 void engine_cancel(struct engine *engine, const char *job, engine_done *done, void *context);
 /* failed or cancelled -> a new round; finished stages are kept unless `whole`. */
 void engine_retry(struct engine *engine, const char *job, bool whole, engine_done *done, void *context);
+/* The same, from one stage on (NULL: what is not finished; that stage and everything that reads from it is done again), with
+ * other parameters (NULL: the same; a map of text as `-p` gives). ERR_INVALID: they do not fit the pipeline. */
+struct retry_options {
+  bool whole;
+  const char *from_stage;
+  const struct value *params;
+};
+void engine_retry_with(struct engine *engine, const char *job, const struct retry_options *options, engine_done *done,
+                       void *context);
+/* Pause: nothing new of it is started, what runs finishes its pass; the reason is stored. until_us (wall) 0: until it is
+ * resumed. `what`: a job's id, "pipeline:NAME" or "queue". Survives a restart. */
+void engine_pause(struct engine *engine, const char *what, int64_t until_us, const char *by, engine_done *done, void *context);
+void engine_unpause(struct engine *engine, const char *what, engine_done *done, void *context);
+/* Lets go of a stage that waits for a person (HELD). decision: {verdict: "released" | "rejected", values: map, comment, by};
+ * values become the stage's results. ERR_CONFLICT: it does not wait. */
+void engine_release(struct engine *engine, const char *job, const char *stage, const struct value *decision,
+                    engine_done *done, void *context);
+void engine_prioritize(struct engine *engine, const char *job, int32_t priority, engine_done *done, void *context);
+/* Removes an ended job: record, logs, state and output folder (only one that lies below `outputs`; others stay). */
+void engine_delete(struct engine *engine, const char *job, const char *outputs, engine_done *done, void *context);
+/* Stops starting anything; attempts go on for at most limit_us, then they are handed back without costing an attempt. */
+void engine_drain(struct engine *engine, int64_t limit_us, loop_fn *idle, void *context);
 /* Stops starting anything and interrupts what runs, without costing an attempt; now: no grace. `idle` comes once nothing
  * is alive. Calling it again with now set hurries. */
 void engine_interrupt(struct engine *engine, bool now, loop_fn *idle, void *context);
@@ -79,9 +116,8 @@ bool engine_job_idle(struct engine *engine, const char *job);
 
 /* ---- listening --------------------------------------------------------------------------------------------------- */
 
-/* Called after the fact is durable (lifecycle) or at once (progress). `json` is the public envelope, `event` the same as
- * a tree. Never called from inside engine_listen. */
-typedef void engine_listener(void *context, const char *job, const struct value *event, const char *json);
+/* Called after the fact is durable (lifecycle) or at once (progress). Never called from inside engine_listen. */
+typedef void engine_listener(void *context, const struct news *news);
 struct listener;
 struct listener *engine_listen(struct engine *engine, engine_listener *call, void *context);
 void engine_unlisten(struct engine *engine, struct listener **listener);

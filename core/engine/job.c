@@ -55,7 +55,7 @@ void job_trouble(struct job *job, const char *what) {
   value_set_text(v, "message", what);
   value_auto struct value *event =
       event_unstored("progress", job->id, job->record.last_seq, clock_wall(loop_clock(engine->loop)), v);
-  engine_tell(engine, job->id, event);
+  engine_tell(engine, &job->record, 0, event);
 }
 
 void job_hold(struct engine *engine, const char *id, const struct error *why) {

@@ -205,4 +205,5 @@ int64_t engine_queue_position(struct engine *engine); /* of the next job, from 1
 void engine_reopen(struct engine *engine, const struct job_record *job, const char *reason, bool whole, store_done *done,
                    void *context);
 void engine_wake_all(struct engine *engine); /* a place, or a turn, is free */
-void engine_tell(struct engine *engine, const char *job, const struct value *event);
+/* cursor 0: not stored. */
+void engine_tell(struct engine *engine, const struct job_record *job, uint64_t cursor, const struct value *event);

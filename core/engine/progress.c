@@ -54,7 +54,7 @@ static void progress_tell(struct trial *trial, size_t index, double speed) {
   value_set_int(v, "maxAttempts", s->retry.attempts);
   int64_t now_us = clock_wall(loop_clock(job->engine->loop));
   value_auto struct value *event = event_unstored("progress", job->id, job->record.last_seq, now_us, v);
-  engine_tell(job->engine, job->id, event);
+  engine_tell(job->engine, &job->record, 0, event);
   uint32_t ppm = (uint32_t)(pct * 1e4);
   if (ppm > job->record.pct_ppm) {
     job->record.pct_ppm = ppm;

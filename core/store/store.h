@@ -75,6 +75,7 @@ struct job_record {
   char *result_json; /* completed */
   char *error_json;  /* failed: {message, stage, code, debug} */
   uint64_t last_seq;
+  char *extra_json; /* what may change besides: {"pause": {...}, "notify": {...}, ...}; NULL: nothing */
 };
 
 struct stage_record {
@@ -208,6 +209,7 @@ enum job_fields {
   JOB_SET_ENDED = 1u << 7,
   JOB_SET_PRIORITY = 1u << 8,
   JOB_SET_TITLE = 1u << 9,
+  JOB_SET_EXTRA = 1u << 10,
 };
 
 /* One atomic change of one job. */
@@ -250,6 +252,60 @@ void store_checkpoint(struct store *store, const char *job, const char *stage, u
 /* Newest progress, not waited for: rides along with the next commit (or within a second). */
 void store_note_progress(struct store *store, const char *job, uint32_t pct_ppm);
 
+/* ---- side records: what is stored beside jobs ------------------------------------------------------------------- */
+
+enum side_kind {
+  SIDE_ASSET = 1,   /* what a caller's jobs are about: metadata */
+  SIDE_UPLOAD,      /* a file on its way in; due: expiry */
+  SIDE_BATCH,       /* group: none */
+  SIDE_BATCH_FILE,  /* group: its batch */
+  SIDE_DELIVERY,    /* a webhook or mail that has to go out; group: its job; due: the next try */
+  SIDE_IDEMPOTENCY, /* answer to a request that may be repeated; due: expiry */
+  SIDE_PAUSE,       /* id: "queue" or "pipeline:NAME"; due: when it ends by itself */
+  SIDE_REVOCATION,  /* id: "jti:..." or "sub:..."; due: when no token it could name is valid any more */
+  SIDE_CREDENTIAL,  /* encrypted, wiped when its batch ends; group: its batch */
+};
+struct side_record {
+  enum side_kind kind;
+  char *id;    /* at most 255 bytes, unique in its kind */
+  char *owner; /* NULL: nobody's */
+  char *group; /* NULL: none */
+  int64_t due_us; /* wall; 0: never */
+  uint64_t version;                /* assigned: 1, 2, ... */
+  int64_t created_us, updated_us;  /* assigned, wall */
+  char *body_json;                 /* at most STORE_VALUE_MAX */
+};
+struct side_list {
+  struct side_record *items;
+  size_t count;
+};
+void side_record_clear(struct side_record *r);
+void side_list_clear(struct side_list *l);
+enum { SIDE_NEW = 0 }; /* expected version: it must not exist */
+#define SIDE_ANY UINT64_MAX /* expected version: whatever is there, if anything */
+struct side_change {
+  const struct side_record *record; /* kind and id always; the rest unless `remove` */
+  uint64_t expected_version;
+  bool remove; /* one that is not there is fine with SIDE_ANY */
+  /* Stored under the record's id as subject: seq contiguous per subject from 1, cursors shared with those of jobs. */
+  const struct event_draft *events;
+  size_t event_count;
+};
+/* All or nothing, in one transaction. ERR_CONFLICT: a version is not the expected one (the message names the record). Answers
+ * first_seq, last_seq and last_cursor of the last change that has events. */
+void store_side(struct store *store, const struct side_change *changes, size_t count, store_done *done, void *context);
+enum err store_side_get(struct store *store, enum side_kind kind, const char *id, struct side_record *record,
+                        struct error *e); /* ERR_NOT_FOUND */
+struct side_filter {
+  enum side_kind kind;
+  const char *owner, *group; /* NULL: any */
+  const char *after_id;      /* page: behind this one in the order of ids (before it when newest_first); NULL: from the end */
+  int64_t due_until_us;      /* only those due (due_us not 0) by then, in the order of due_us; 0: all, in the order of ids */
+  bool newest_first;         /* by id, descending */
+  size_t limit;              /* 0: 100; at most 1000 */
+};
+enum err store_sides(struct store *store, const struct side_filter *filter, struct side_list *list, struct error *e);
+
 /* Removes a terminal job with all its records. ERR_CONFLICT when not terminal. */
 void store_delete(struct store *store, const char *job, store_done *done, void *context);
 
@@ -286,6 +342,20 @@ struct store_counts {
   uint64_t by_status[16];
 };
 enum err store_counts(struct store *store, struct store_counts *counts, struct error *e);
+/* The same for each pipeline, with what its jobs took; kept by the transactions that change them, so that asking is
+ * cheap whatever lies in the store. Ended jobs count until they are deleted; `ended_*` count for ever. */
+struct pipeline_totals {
+  char *pipeline;
+  struct store_counts counts;
+  uint64_t ended_completed, ended_failed, ended_cancelled;
+  int64_t completed_us; /* sum of started to ended over ended_completed */
+};
+struct totals_list {
+  struct pipeline_totals *items;
+  size_t count;
+};
+void totals_list_clear(struct totals_list *l);
+enum err store_totals(struct store *store, struct totals_list *totals, struct error *e);
 
 /* ---- care ------------------------------------------------------------------------------------------------------- */
 

@@ -193,7 +193,8 @@ static void tell(const char *id, const char *type, uint64_t seq, const char *fil
   value_auto struct value *body = value_map();
   value_set_text(body, "message", filling);
   value_auto struct value *event = event_unstored(type, id, seq, 0, body);
-  engine_tell(bench.engine, id, event);
+  struct job_record job = {.id = (char *)id};
+  engine_tell(bench.engine, &job, seq, event);
 }
 
 static void test_a_follower_hears_state_then_only_what_is_new_then_the_end(void **state) {
