@@ -3,17 +3,17 @@
 
 # To build: compilers and the libraries' headers.
 packages_build="gcc g++ libc6-dev make cmake ninja-build pkg-config
-  fonts-dejavu-core libssl-dev libcurl4-openssl-dev libjansson-dev liblmdb-dev libyaml-dev libseccomp-dev libfreetype-dev
+  fonts-dejavu-core libssl-dev libcurl4-openssl-dev libjansson-dev liblmdb-dev libyaml-dev libcivetweb-dev libwslay-dev libjwt-dev libseccomp-dev libfreetype-dev
   libavformat-dev libavcodec-dev libavfilter-dev libavutil-dev libswscale-dev libswresample-dev"
 
 # To run what was built: trusted certificates; the libraries themselves come with their headers.
 packages_run="ca-certificates"
 
 # To test: frameworks, ffmpeg as maker and judge of media, a real S3 server (Ceph's gateway) with s3cmd as its foreign
-# client, strace, clang for its own warnings.
+# client, a browser, a proxy, mail servers, WebSocket clients and promtool, strace, clang for its own warnings.
 packages_test="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pexpect python3-yaml ffmpeg strace procps util-linux
   binutils man-db groff-base git clang libclang-rt-dev radosgw ceph-mon ceph-osd ceph-base ceph-common s3cmd zsh
-  fish"
+  fish chromium nginx postfix python3-aiosmtpd python3-websockets python3-jsonschema python3-jwt prometheus curl openssl"
 
 # Node runs the independent playlist parsers. Debian's nodejs has no npm inside, other builds of it do.
 packages_node() {
