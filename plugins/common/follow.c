@@ -29,7 +29,7 @@ static void lend(struct hop *hop) {
 
 static enum http_take hop_head(struct http_exchange *x) {
   struct hop *hop = x->context;
-  hop->redirected = is_redirect(x->status) && http_header(x, "Location", hop->location, sizeof hop->location);
+  hop->redirected = is_redirect(x->status) && http_answer_header(x, "Location", hop->location, sizeof hop->location);
   if (hop->redirected) return HTTP_TAKE_KEEP;
   lend(hop);
   if (hop->callers->head) return hop->callers->head(hop->callers);

@@ -142,7 +142,7 @@ void http_reset(struct http_exchange *x) {
   x->address_public = false;
 }
 
-bool http_header(const struct http_exchange *x, const char *name, char *out, size_t size) {
+bool http_answer_header(const struct http_exchange *x, const char *name, char *out, size_t size) {
   size_t length = strlen(name);
   bool found = false;
   for (const char *line = text_string(&x->header); *line;) {
@@ -161,14 +161,14 @@ bool http_header(const struct http_exchange *x, const char *name, char *out, siz
 
 int64_t http_length(const struct http_exchange *x) {
   char value[32], *end;
-  if (!http_header(x, "Content-Length", value, sizeof value) || !isdigit((unsigned char)value[0])) return -1;
+  if (!http_answer_header(x, "Content-Length", value, sizeof value) || !isdigit((unsigned char)value[0])) return -1;
   long long length = strtoll(value, &end, 10);
   return *end ? -1 : (int64_t)length;
 }
 
 long http_retry_after_s(const struct http_exchange *x) {
   char value[64], *end;
-  if (!http_header(x, "Retry-After", value, sizeof value)) return 0;
+  if (!http_answer_header(x, "Retry-After", value, sizeof value)) return 0;
   long seconds = strtol(value, &end, 10);
   if (*end) {
     time_t at = curl_getdate(value, NULL);
@@ -184,7 +184,7 @@ bool http_is_transient(const struct http_exchange *x) {
   return x->status >= 500 && x->status < 600 && x->status != 501 && x->status != 505;
 }
 
-const char *http_status_text(long status) {
+const char *http_answer_words(long status) {
   switch (status) {
   case 400: return "bad request";
   case 401: return "credentials needed";

@@ -98,7 +98,7 @@ enum http_end http_run(struct http_client *client, struct http_exchange *x);
 /* Clears the answer of an exchange, for another go. */
 void http_reset(struct http_exchange *x);
 /* Value of an answer's header (case ignored) in out, or false; the last one when it is repeated. */
-bool http_header(const struct http_exchange *x, const char *name, char *out, size_t size);
+bool http_answer_header(const struct http_exchange *x, const char *name, char *out, size_t size);
 /* Content-Length, or -1. */
 int64_t http_length(const struct http_exchange *x);
 /* Delay that Retry-After asks for in seconds (also as a date), 0 when absent. */
@@ -108,4 +108,4 @@ bool http_is_transient(const struct http_exchange *x);
 /* False for loopback, private, link-local, shared, documentation and multicast addresses, and IPv6 that carries one. */
 struct sockaddr;
 bool http_address_is_public(const struct sockaddr *address);
-const char *http_status_text(long status); /* "not found" */
+const char *http_answer_words(long status); /* "not found" */

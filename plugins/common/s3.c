@@ -323,9 +323,9 @@ void s3_multipart_etag(const unsigned char (*md5)[MD5_SIZE], size_t count, char 
 
 bool s3_etag_is_md5(const struct s3_call *call) {
   char value[64];
-  if (http_header(&call->x, "x-amz-server-side-encryption", value, sizeof value) && strncmp(value, "aws:", 4) == 0)
+  if (http_answer_header(&call->x, "x-amz-server-side-encryption", value, sizeof value) && strncmp(value, "aws:", 4) == 0)
     return false;
-  if (http_header(&call->x, "x-amz-server-side-encryption-customer-algorithm", value, sizeof value)) return false;
+  if (http_answer_header(&call->x, "x-amz-server-side-encryption-customer-algorithm", value, sizeof value)) return false;
   size_t hex = strspn(call->etag, "0123456789abcdef");
   return hex == 32 && (call->etag[32] == '\0' || call->etag[32] == '-');
 }

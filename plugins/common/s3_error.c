@@ -69,7 +69,7 @@ static void judge_status(struct s3_call *call) {
     snprintf(clause, sizeof clause, "it redirects (status %ld): the bucket lives elsewhere, correct `endpoint` or `region`",
              status);
   else
-    snprintf(clause, sizeof clause, "it answered %ld (%s)%s", status, http_status_text(status),
+    snprintf(clause, sizeof clause, "it answered %ld (%s)%s", status, http_answer_words(status),
              call->outcome == S3_REFUSED ? ": check endpoint, bucket, access-key and secret-key" : "");
   say(call, clause);
 }
@@ -114,7 +114,7 @@ void s3_judge(struct s3_call *call) {
   const char *inner = xml_next(body, call->x.kept.size, "Error", &at, &inner_size);
   if (call->x.status >= 200 && call->x.status < 300 && !inner) {
     call->outcome = S3_DONE;
-    if (http_header(&call->x, "ETag", etag, sizeof etag)) {
+    if (http_answer_header(&call->x, "ETag", etag, sizeof etag)) {
       size_t length = strlen(etag);
       bool quoted = length >= 2 && etag[0] == '"' && etag[length - 1] == '"';
       snprintf(call->etag, sizeof call->etag, "%.*s", (int)(quoted ? length - 2 : length), quoted ? etag + 1 : etag);

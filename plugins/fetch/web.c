@@ -58,7 +58,7 @@ static bool recall(struct web *web) {
 static bool range_fits(struct web *web, const struct http_exchange *x) {
   char value[128], whole[32] = "";
   long long first, last;
-  if (!http_header(x, "Content-Range", value, sizeof value)) return false;
+  if (!http_answer_header(x, "Content-Range", value, sizeof value)) return false;
   if (sscanf(value, "bytes %lld-%lld/%31s", &first, &last, whole) != 3) return false;
   if (first != web->fetch->partial.size || last < first) return false;
   if (strcmp(whole, "*") == 0) return true;
@@ -73,17 +73,17 @@ static bool range_fits(struct web *web, const struct http_exchange *x) {
 static void take_validator(struct web *web, const struct http_exchange *x) {
   char value[VALIDATOR_MAX];
   web->validator[0] = '\0';
-  if (http_header(x, "ETag", value, sizeof value) && value[0] == '"')
+  if (http_answer_header(x, "ETag", value, sizeof value) && value[0] == '"')
     snprintf(web->validator, sizeof web->validator, "%s", value);
-  else if (http_header(x, "Last-Modified", value, sizeof value))
+  else if (http_answer_header(x, "Last-Modified", value, sizeof value))
     snprintf(web->validator, sizeof web->validator, "%s", value);
 }
 
 static enum http_take begin_whole(struct web *web, const struct http_exchange *x) {
   struct fetch *f = web->fetch;
   char disposition[1024], type[128];
-  bool has_disposition = http_header(x, "Content-Disposition", disposition, sizeof disposition);
-  bool has_type = http_header(x, "Content-Type", type, sizeof type);
+  bool has_disposition = http_answer_header(x, "Content-Disposition", disposition, sizeof disposition);
+  bool has_type = http_answer_header(x, "Content-Type", type, sizeof type);
   name_from_answer(f, has_disposition ? disposition : NULL, text_string(&web->follow.final_url),
                    has_type ? type : NULL);
   f->total = http_length(x);
@@ -98,8 +98,8 @@ static enum http_take begin_whole(struct web *web, const struct http_exchange *x
 static void name_once(struct web *web, const struct http_exchange *x) {
   char disposition[1024], type[128];
   if (web->fetch->media_type[0]) return;
-  bool has_disposition = http_header(x, "Content-Disposition", disposition, sizeof disposition);
-  bool has_type = http_header(x, "Content-Type", type, sizeof type);
+  bool has_disposition = http_answer_header(x, "Content-Disposition", disposition, sizeof disposition);
+  bool has_type = http_answer_header(x, "Content-Type", type, sizeof type);
   name_from_answer(web->fetch, has_disposition ? disposition : NULL, text_string(&web->follow.final_url),
                    has_type ? type : NULL);
 }
@@ -142,10 +142,10 @@ static sm_status fail_by_status(struct fetch *f, const struct http_exchange *x) 
     char hint[64] = "";
     if (wait) snprintf(hint, sizeof hint, "; it asks to wait %ld s", wait);
     return sm_fail(f->task, SM_RETRY, NULL, "%s: the server answered %ld (%s)%s", f->shown, x->status,
-                   http_status_text(x->status), hint);
+                   http_answer_words(x->status), hint);
   }
   return sm_fail(f->task, SM_FAIL, NULL, "%s: the server answered %ld (%s): %s", f->shown, x->status,
-                 http_status_text(x->status), cure);
+                 http_answer_words(x->status), cure);
 }
 
 static sm_status fail_by_end(struct web *web, const struct http_exchange *x) {

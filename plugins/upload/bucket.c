@@ -53,9 +53,9 @@ bool bucket_same(const struct bucket *b, const struct item *item, const char *sh
   char value[256];
   const char *cache = cache_of(b, item);
   if (!sha256[0] || http_length(&head->x) != item->size) return false;
-  if (!http_header(&head->x, SHA256_META, value, sizeof value) || strcasecmp(value, sha256) != 0) return false;
-  if (!http_header(&head->x, "Content-Type", value, sizeof value) || strcasecmp(value, item->type) != 0) return false;
-  bool has_cache = http_header(&head->x, "Cache-Control", value, sizeof value);
+  if (!http_answer_header(&head->x, SHA256_META, value, sizeof value) || strcasecmp(value, sha256) != 0) return false;
+  if (!http_answer_header(&head->x, "Content-Type", value, sizeof value) || strcasecmp(value, item->type) != 0) return false;
+  bool has_cache = http_answer_header(&head->x, "Cache-Control", value, sizeof value);
   return cache ? has_cache && strcmp(value, cache) == 0 : !has_cache;
 }
 

@@ -49,11 +49,11 @@ static void headers_of_an_answer(void **state) {
   struct http_exchange x = {0};
   char value[64];
   text_put(&x.header, "HTTP/1.1 200 OK\r\ncontent-length: 12\r\nETag:  \"abc\" \r\nRetry-After: 7\r\n\r\n");
-  assert_true(http_header(&x, "ETag", value, sizeof value));
+  assert_true(http_answer_header(&x, "ETag", value, sizeof value));
   assert_string_equal(value, "\"abc\"");
   assert_int_equal(http_length(&x), 12);
   assert_int_equal(http_retry_after_s(&x), 7);
-  assert_false(http_header(&x, "Content", value, sizeof value));
+  assert_false(http_answer_header(&x, "Content", value, sizeof value));
   http_reset(&x);
   assert_int_equal(http_length(&x), -1);
 }
