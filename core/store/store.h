@@ -119,6 +119,7 @@ struct event_record {
   char *type;      /* "queued", "started", "stage", ... */
   int64_t at_us;   /* wall */
   char *body_json; /* object: the envelope's fields beyond type, jobId, seq, at */
+  uint32_t side;   /* 0: of a job; else enum side_kind: `job` is the id of that side record */
 };
 
 void job_record_clear(struct job_record *r);
@@ -326,6 +327,9 @@ struct job_filter {
 enum err store_jobs(struct store *store, const struct job_filter *filter, struct job_list *jobs, struct error *e);
 /* Not terminal, highest priority first, then oldest. */
 enum err store_open_jobs(struct store *store, struct job_list *jobs, struct error *e);
+/* Those of them that something can be done for (queued, processing, retrying; not held, not paused), in the same order:
+ * `skip` rows are passed over, at most `limit` are read. Costs skip + limit rows, whatever lies behind them. */
+enum err store_waiting_jobs(struct store *store, size_t skip, size_t limit, struct job_list *jobs, struct error *e);
 enum err store_stages(struct store *store, const char *job, struct stage_list *stages, struct error *e);
 enum err store_attempts(struct store *store, const char *job, struct attempt_list *attempts, struct error *e);
 enum err store_live_attempts(struct store *store, const char *job /* NULL: all */, struct attempt_list *attempts,
@@ -356,6 +360,8 @@ struct totals_list {
 };
 void totals_list_clear(struct totals_list *l);
 enum err store_totals(struct store *store, struct totals_list *totals, struct error *e);
+/* The same over the jobs of one owner. */
+enum err store_totals_of(struct store *store, const char *owner, struct totals_list *totals, struct error *e);
 
 /* ---- care ------------------------------------------------------------------------------------------------------- */
 
