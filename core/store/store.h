@@ -357,6 +357,7 @@ struct pipeline_totals {
 struct totals_list {
   struct pipeline_totals *items;
   size_t count;
+  uint64_t cursor; /* the last commit they know of, read in the same transaction: whoever counts on from there is right */
 };
 void totals_list_clear(struct totals_list *l);
 enum err store_totals(struct store *store, struct totals_list *totals, struct error *e);
