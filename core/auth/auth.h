@@ -44,20 +44,29 @@ bool principal_may_change(const struct principal *p, const struct matter *m); /*
 
 struct keyring;
 struct keyring_options {
-  const char *file;     /* key set; NULL: none */
-  const char *own_file; /* a single HS256 key that is made (0600) when it is absent; NULL: none. One of the two. */
+  const char *file;     /* key set for tokens; NULL: own_file's key is the one that tokens are signed with */
+  /* Secret of this daemon, made (0600) when absent: signs links, seals what is kept, and tokens when there is no key set.
+   * NULL: the key set's first secret does it; a set of public keys alone then has links that end with the process, and
+   * cannot seal. */
+  const char *own_file;
   const char *issuer, *audience; /* NULL: not asked for */
+  unsigned skew_s;               /* so much later than `exp` a token still counts, 0-60 */
   const struct clock *clock;     /* NULL: the system's */
 };
 /* Key set file (YAML or JSON, the strict front door): keys: [{kid, alg: HS256|RS256|ES256, secret | secret-file | public-key |
- * public-key-file | private-key-file}]. Must not be readable by others when it holds a secret. */
+ * public-key-file | private-key-file}]. `kid` may be left out when there is one key. Files are relative to the key set's
+ * folder. What holds a secret must not be readable by others. Secrets are the bytes as they stand, without a last line
+ * feed, 32 at least; RSA keys have 2,048 bits at least, ES256 means P-256. */
 enum err keyring_open(struct keyring **keyring, const struct keyring_options *options, struct error *e);
 void keyring_close(struct keyring **keyring);
-/* Reads the file again when it has changed (call it now and then, and on SIGHUP with force); on any error the old keys stay. */
+/* Reads the key set again when it or a file that it names has changed (call it now and then, and on SIGHUP with force); on any
+ * error the old keys stay, and it is told once. The daemon's own secret is read at opening only. */
 enum err keyring_reload(struct keyring *keyring, bool force, struct error *e);
-/* ERR_DENIED with a sentence for the log (`debug`: more). The sentence never holds the token. */
+/* ERR_DENIED with a sentence for the log (`debug`: more). The sentence never holds the token. A token with scope `follow` has
+ * no other scope, whatever else it says; words of scopes that are not ours are passed over (OAuth issuers send more). */
 enum err keyring_verify(struct keyring *keyring, const char *token, struct principal *principal, struct error *e);
-/* A signed token (owned) with the first key that can sign; principal->expires_us 0: in an hour. jti and iat are made. */
+/* A signed token (owned) with the first key that can sign; principal->expires_us 0: in an hour. jti and iat are made.
+ * ERR_UNSUPPORTED: the key set has public keys only. */
 enum err keyring_mint(struct keyring *keyring, const struct principal *principal, char **token, struct error *e);
 /* Revoked until `until_us`: "jti:..." or "sub:..." (tokens of that subject issued before now). Kept in memory here; the daemon
  * stores them and tells them again at start. */
