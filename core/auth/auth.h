@@ -11,14 +11,14 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-enum scope {
+enum scope_bit {
   SCOPE_READ = 1u << 0,
   SCOPE_SUBMIT = 1u << 1,
   SCOPE_PIPELINES = 1u << 2, /* inline pipelines */
   SCOPE_ADMIN = 1u << 3,     /* everything, of everybody */
   SCOPE_FOLLOW = 1u << 4,    /* what `grants` name is all it may see, and only see */
 };
-const char *scope_word(enum scope scope);
+const char *scope_word(enum scope_bit scope);
 /* "submit,read" or "submit read" to bits; ERR_USAGE names the word and what is valid. */
 enum err scopes_parse(const char *words, unsigned *scopes, struct error *e);
 

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 
 static const struct {
-  enum scope scope;
+  enum scope_bit scope;
   const char *word;
 } words[] = {{SCOPE_READ, "read"},
              {SCOPE_SUBMIT, "submit"},
@@ -14,7 +14,7 @@ static const struct {
              {SCOPE_FOLLOW, "follow"}};
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
-const char *scope_word(enum scope scope) {
+const char *scope_word(enum scope_bit scope) {
   for (size_t i = 0; i < WORDS; i++)
     if (words[i].scope == scope) return words[i].word;
   return "unknown";

@@ -56,16 +56,16 @@ enum taken {
   TAKEN_MESSAGE,
   TAKEN_OVERRUN, /* too slow: close with 4008 */
 };
-struct message {
-  char *json; /* owned by the message; message_clear */
+struct letter {
+  char *json; /* owned by the letter; letter_clear */
   size_t size;
   uint64_t seq, cursor;
   bool stored, terminal;
   char job[STORE_ID_MAX]; /* "": none */
 };
-void message_clear(struct message *message);
+void letter_clear(struct letter *letter);
 /* Next message, oldest first. Reads the store while something is replayed. */
-enum taken follower_take(struct follower *follower, struct message *message);
+enum taken follower_take(struct follower *follower, struct letter *letter);
 
 /* For metrics. */
 struct hub_statistics {
