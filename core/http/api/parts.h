@@ -45,13 +45,6 @@ char *api_cursor_read(const char *cursor);
 /* limit of a list, 1 to 1000, default 100; 400 and false. */
 bool api_limit(struct exchange *x, size_t *limit);
 
-/* A place among the few requests that may hold a thread for long (followers by SSE and long poll, live logs): answers 503
- * and false when they are all taken. */
-bool api_linger_begin(struct exchange *x);
-void api_linger_end(struct exchange *x);
-
-/* ---- problem.c: what a problem's code is called -------------------------------------------------------------------- */
-
 void api_not_found(struct exchange *x, const char *what, const char *id); /* 404 "there is no job ID" */
 
 /* ---- jobview.c: the public form of a job ------------------------------------------------------------------------------- */
@@ -64,7 +57,7 @@ struct value *api_job_value(struct exchange *x, const struct job_record *job);
 struct value *api_job_detail(struct exchange *x, const struct job_record *job, struct error *e);
 /* The pipeline as it was pinned at submission; NULL when it no longer checks. */
 struct pipeline *api_job_pipeline(struct service *service, const struct job_record *job);
-/* A parameter map as it may be shown: secrets are "***", credentials in URLs too. pipeline NULL: by name alone. */
+/* ---- mask.c ---- A parameter map as it may be shown: secrets are "***", credentials in URLs too. pipeline NULL: by name alone. */
 struct value *api_masked(const struct pipeline *pipeline, const struct value *params);
 char *api_masked_url(const char *url); /* owned */
 /* A job's page for followers: ws(s)://host/ws?jobId=ID. Owned. */
@@ -96,6 +89,9 @@ enum err job_query_run(struct store *store, struct job_query *query, size_t limi
 
 /* The input a caller named (an upload's key, a URL, a path) as the engine takes it. Owned. ERR_DENIED, ERR_INVALID. */
 enum err guard_input(struct service *service, const struct principal *who, const char *text, char **input, struct error *e);
+/* The same of an upload's key alone: the file on this machine, or the URL in the bucket. Somebody else's is ERR_NOT_FOUND. */
+enum err api_upload_input(struct service *service, const struct principal *who, const char *key, char **input,
+                          struct error *e);
 /* Parameters as the caller gave them, files resolved: a new map. */
 enum err guard_params(struct service *service, const struct principal *who, const struct pipeline *pipeline,
                       const struct value *given, struct value **params, struct error *e);
