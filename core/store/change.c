@@ -64,13 +64,14 @@ static void apply_fields(const struct request *r, struct job_record *job) {
   if (f & JOB_SET_ENDED) job->ended_us = v->ended_us;
   if (f & JOB_SET_PRIORITY) job->priority = v->priority;
   if (f & JOB_SET_TITLE) job->title = v->title;
+  if (f & JOB_SET_EXTRA) job->extra_json = v->extra_json;
 }
 
 static void save_job(struct work *w, struct request *r, const struct before *b) {
   if (!r->has_job && !r->event_count) return;
   struct job_record job = b->job;
   apply_fields(r, &job);
-  events_append(w, r, &job);
+  job_events_append(w, r, &job);
   job_save(w, &b->job, &job);
 }
 

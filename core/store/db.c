@@ -16,7 +16,8 @@ enum { READERS_MAX = 512 };
 
 const char *db_name(enum db db) {
   static const char *const names[DB_COUNT] = {"meta",   "jobs",    "specs",       "stages",   "attempts", "live",
-                                              "events", "history", "checkpoints", "identity", "open",     "index"};
+                                              "events", "history", "checkpoints", "identity", "open",     "index",
+                                              "totals", "sides",   "side_index"};
   return names[db];
 }
 

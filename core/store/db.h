@@ -9,7 +9,14 @@
  *   checkpoints  id NUL stage NUL key -> value
  *   identity     identity -> id of its newest job
  *   open         100-priority:u8 created:be64 id -> ""      (jobs that have not ended)
- *   index        tag value NUL id -> ""                     tag: s(tatus) p(ipeline) o(wner) a(sset) b(atch) */
+ *   index        tag value NUL id -> ""                     tag: s(tatus) p(ipeline) o(wner) a(sset) b(atch)
+ *                w NUL, then as in `open` -> ""             (those of the open jobs that are neither held nor paused)
+ *   totals       p pipeline NUL -> totals record            o owner NUL pipeline NUL -> the same of one owner's jobs
+ *   sides        kind:u8 id -> side record
+ *   side_index   o kind:u8 owner NUL id -> ""               g kind:u8 group NUL id -> ""
+ *                d kind:u8 due:be64 id -> ""
+ *
+ * An owner or group above 128 bytes stands in keys by its digest: a key has at most 511 bytes. */
 #pragma once
 #include <lmdb.h>
 #include <pthread.h>
@@ -32,11 +39,14 @@ enum db {
   DB_IDENTITY,
   DB_OPEN,
   DB_INDEX,
+  DB_TOTALS,
+  DB_SIDES,
+  DB_SIDE_INDEX,
   DB_COUNT
 };
 const char *db_name(enum db db);
 
-enum { SCHEMA_VERSION = 2, NAME_BYTES_MAX = 255, KEY_ROOM = 400 };
+enum { SCHEMA_VERSION = 3, NAME_BYTES_MAX = 255, KEY_ROOM = 440 };
 
 /* Numbers that every transaction may move; the writer owns them, one row of `meta` holds them. */
 struct counters {
@@ -84,6 +94,10 @@ struct key key_prefix(const char *id);                             /* id NUL */
 struct key key_of(const char *id, uint64_t n);                     /* id NUL n:be64 */
 struct key key_stage(const char *id, uint16_t position);           /* id NUL position:be16 */
 struct key key_index(char tag, const char *value, const char *id); /* id NULL: the prefix of all */
+struct key key_side(enum side_kind kind, const char *id);          /* id NULL: the prefix of all */
+struct key key_side_name(char tag, enum side_kind kind, const char *value, const char *id); /* tag: o, g */
+struct key key_side_due(enum side_kind kind, int64_t due_us, const char *id);               /* id NULL: the prefix */
+struct key key_totals(const char *owner, const char *pipeline); /* owner NULL: everybody's; pipeline NULL: the prefix */
 void key_add(struct key *k, const void *bytes, size_t size);
 uint64_t u64_of(const void *eight_bytes);
 
@@ -106,4 +120,7 @@ bool scan_first(struct scan *s, struct tx *tx, enum db db, const struct key *pre
 /* Begins at `from`, which has the prefix. */
 bool scan_from(struct scan *s, struct tx *tx, enum db db, const struct key *prefix, const struct key *from);
 bool scan_next(struct scan *s);
+/* Descending: begins at the last row with the prefix, or at the last one before `before`. Goes on with scan_back. */
+bool scan_last(struct scan *s, struct tx *tx, enum db db, const struct key *prefix, const struct key *before);
+bool scan_back(struct scan *s);
 void scan_end(struct scan *s);

@@ -98,6 +98,29 @@ static bool add_next_job(struct tx *tx, char last[STORE_ID_MAX], struct buf *out
   return true;
 }
 
+/* The first side record behind `last` with its events; as add_next_job. */
+static bool add_next_side(struct tx *tx, struct key *last, struct buf *out) {
+  struct scan s;
+  struct subject of;
+  struct side_record r = {0};
+  const struct key all = {.size = 0};
+  bool there = scan_from(&s, tx, DB_SIDES, &all, last);
+  if (there && !record_decode(&side_layout, s.data.mv_data, s.data.mv_size, &r)) tx->fault = MDB_CORRUPTED;
+  if (there) {
+    last->size = 0;
+    key_add(last, s.key.mv_data, s.key.mv_size);
+    key_add(last, "", 1); /* a NUL: behind it */
+  }
+  scan_end(&s);
+  if (!there || tx->fault || !r.id) return false;
+  begin_line(out, "side", NULL);
+  record_json(out, &side_layout, &r);
+  buf_text(out, "}\n");
+  if (subject_load(tx, r.id, &of) && of.side == (uint32_t)r.kind) add_events(tx, r.id, out);
+  side_record_clear(&r);
+  return true;
+}
+
 static enum err write_all(int fd, const char *data, size_t size, struct error *e) {
   while (size) {
     ssize_t n = write(fd, data, size);
@@ -109,15 +132,20 @@ static enum err write_all(int fd, const char *data, size_t size, struct error *e
   return ERR_OK;
 }
 
+enum { PAGE_BYTES = 256 * 1024 };
+
 enum err store_export(struct store *s, int fd, struct error *e) {
   struct buf buf_auto out = {0};
   char last[STORE_ID_MAX] = "";
+  struct key last_side = {.size = 0};
+  bool jobs = true;
   for (bool more = true; more;) {
     struct tx tx;
     buf_reset(&out);
     enum err status = read_begin(&s->db, &tx, e);
     if (status) return status;
-    while ((more = add_next_job(&tx, last, &out)) && out.size < 256 * 1024) continue;
+    while (jobs && out.size < PAGE_BYTES) jobs = add_next_job(&tx, last, &out);
+    while (!jobs && more && out.size < PAGE_BYTES) more = add_next_side(&tx, &last_side, &out);
     status = read_end(&tx, e); /* before writing: a slow reader must not hold a transaction open */
     if (!status) status = write_all(fd, buf_string(&out), out.size, e);
     if (status) return status;

@@ -93,12 +93,27 @@ static struct event_record *add_event(struct event_list *l) {
   return &l->items[l->count++];
 }
 
+/* A job, or a side record of any kind. Begins a read as begin_for does. */
+static enum err begin_for_subject(struct store *s, struct tx *tx, const char *id, struct error *e) {
+  MDB_val v;
+  enum err status = read_begin(&s->db, tx, e);
+  if (status) return status;
+  bool sane = id && id[0] && strlen(id) <= NAME_BYTES_MAX;
+  if (sane && job_exists(tx, id)) return ERR_OK;
+  for (int kind = SIDE_ASSET; sane && kind <= SIDE_CREDENTIAL; kind++) {
+    struct key k = key_side((enum side_kind)kind, id);
+    if (row_get(tx, DB_SIDES, &k, &v)) return ERR_OK;
+  }
+  status = read_end(tx, e);
+  return status ? status : error_set(e, ERR_NOT_FOUND, "there is no job, batch or asset %s", id ? id : "");
+}
+
 enum err store_events(struct store *s, const char *job, uint64_t after_seq, size_t limit, struct event_list *events,
                       struct error *e) {
   struct tx tx;
   struct scan scan = {0};
   *events = (struct event_list){0};
-  enum err status = begin_for(s, &tx, job, e);
+  enum err status = begin_for_subject(s, &tx, job, e);
   if (status) return status;
   struct key prefix = key_prefix(job), from = key_of(job, after_seq + 1);
   bool more = after_seq < UINT64_MAX && scan_from(&scan, &tx, DB_HISTORY, &prefix, &from);

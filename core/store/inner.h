@@ -15,7 +15,17 @@ enum verb {
   VERB_REOPEN,
   VERB_CHECKPOINT,
   VERB_DELETE,
-  VERB_PROGRESS
+  VERB_PROGRESS,
+  VERB_SIDE,
+};
+
+/* One change of a side record, everything in it owned. */
+struct side_draft {
+  struct side_record record;
+  uint64_t expected_version;
+  bool remove;
+  struct event_record *events;
+  size_t event_count;
 };
 
 /* One call of a writing verb, everything in it owned. */
@@ -35,6 +45,8 @@ struct request {
   struct attempt_record attempt;
   struct event_record *events; /* type and body_json */
   size_t event_count;
+  struct side_draft *sides;
+  size_t side_count;
   bool refused; /* what was asked is out of bounds: commit.status says so already */
   store_done *done;
   void *context;
@@ -42,6 +54,11 @@ struct request {
   struct commit commit;
 };
 void request_free(struct request *r);
+struct request *request_new(enum verb verb, const char *job, store_done *done, void *context);
+/* Copies drafts; what is out of bounds marks the request as refused. */
+struct event_record *request_events(struct request *r, const struct event_draft *events, size_t *count);
+void request_check_record(struct request *r, const struct layout *layout, const void *record);
+void request_refuse(struct request *r, enum err code, const char *what, const char *which);
 
 struct waiter {
   bool over;
@@ -94,17 +111,29 @@ void verb_progress(struct work *w, struct request *r);
 void verb_change(struct work *w, struct request *r);
 void verb_begin(struct work *w, struct request *r);
 void verb_checkpoint(struct work *w, struct request *r);
+void verb_side(struct work *w, struct request *r);
 
 enum err refuse(struct request *r, enum err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* ---- jobrow.c: rows with their indices ---- */
-bool job_load(struct tx *tx, const char *id, struct job_record *job); /* without spec; false: absent or fault */
-/* old: NULL for a new one. Keeps index, open, identity of a new one, and the counts. */
-void job_save(struct work *w, const struct job_record *old, const struct job_record *job);
-void job_unindex(struct work *w, const struct job_record *job);
-void spec_load(struct tx *tx, struct job_record *job);
+/* ---- jobindex.c: what must agree with a job's row ---- */
+enum { JOB_NAMES_MAX = 4 };
+struct job_name {
+  char tag; /* of DB_INDEX */
+  const char *value;
+};
+size_t job_names(const struct job_record *job, struct job_name names[JOB_NAMES_MAX]);
+bool job_is_waiting(const struct job_record *job);
 struct key key_open(const struct job_record *job);
+struct key key_waiting(const struct job_record *job); /* NULL: the prefix of all */
 struct key key_status(enum job_status status, const char *id);
+/* old NULL: a new job; job NULL: it goes. */
+void job_reindex(struct tx *tx, struct counters *c, const struct job_record *old, const struct job_record *job);
+
+/* ---- jobrow.c ---- */
+bool job_load(struct tx *tx, const char *id, struct job_record *job); /* without spec; false: absent or fault */
+/* old: NULL for a new one. Keeps everything of jobindex.c. */
+void job_save(struct work *w, const struct job_record *old, const struct job_record *job);
+void spec_load(struct tx *tx, struct job_record *job);
 
 struct stage_rows { /* of one job, by position */
   struct stage_record *items;
@@ -116,16 +145,33 @@ struct stage_record *stages_find(struct stage_rows *rows, const char *stage, uin
 void stage_save(struct tx *tx, const char *job, uint16_t position, const struct stage_record *stage);
 bool attempt_load(struct tx *tx, const char *job, uint64_t fence, struct attempt_record *attempt);
 void attempt_save(struct tx *tx, const char *job, const struct attempt_record *attempt);
-/* Stores the request's events, numbers them, moves job->last_seq. */
-void events_append(struct work *w, struct request *r, struct job_record *job);
+struct subject { /* what a history is of */
+  char *id;
+  uint32_t side; /* 0: a job, else enum side_kind */
+  uint64_t last_seq;
+};
+/* Stores and numbers events; answers the subject's last seq. */
+uint64_t events_append(struct work *w, const struct subject *of, const struct event_record *events, size_t count,
+                       struct commit *commit);
+void job_events_append(struct work *w, struct request *r, struct job_record *job); /* the request's; moves last_seq */
+void events_drop(struct tx *tx, const char *subject);
 
 void counters_load(struct tx *tx, struct counters *c);
 void counters_save(struct tx *tx, const struct counters *c);
 bool event_load(struct tx *tx, uint64_t cursor, struct event_record *event);
 
+/* ---- siderow.c ---- */
+bool side_load(struct tx *tx, enum side_kind kind, const char *id, struct side_record *record);
+/* old NULL: a new one; record NULL: it goes, its events too. */
+void side_save(struct tx *tx, const struct side_record *old, const struct side_record *record);
+/* Who a history belongs to; false: there is none of that name. */
+bool subject_load(struct tx *tx, const char *id, struct subject *subject);
+/* Deliveries of a job that wait for nothing more go with it. */
+void sides_drop_with_job(struct tx *tx, const char *job);
+
 /* ---- migrate.c ---- */
 enum err schema_settle(struct store *s, struct error *e);
-/* Rebuilds what can be derived: index, open, counts. */
+/* Rebuilds what can be derived from jobs: index, open, counts, totals. */
 void derived_rebuild(struct tx *tx, struct counters *c);
 
 /* care.c */

@@ -1,4 +1,4 @@
-/* Rows of jobs, stages, attempts and events together with every index that must agree with them. */
+/* Rows of jobs, stages, attempts and events. What must agree with a job's row is written by jobindex.c. */
 #include <endian.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,65 +29,12 @@ void spec_load(struct tx *tx, struct job_record *job) {
   if (row_get(tx, DB_SPECS, &k, &v)) job->spec_json = mem_text_n(v.mv_data, v.mv_size);
 }
 
-struct key key_open(const struct job_record *job) {
-  unsigned char rank = (unsigned char)(100 - job->priority);
-  uint64_t created = htobe64((uint64_t)job->created_us);
-  struct key k = {.size = 0};
-  key_add(&k, &rank, 1);
-  key_add(&k, &created, sizeof(created));
-  key_add(&k, job->id, strlen(job->id));
-  return k;
-}
-
-struct key key_status(enum job_status status, const char *id) {
-  char digit[2] = {(char)('0' + (int)status), '\0'};
-  return key_index('s', digit, id);
-}
-
-static void index_names(struct tx *tx, const struct job_record *job, bool there) {
-  const struct {
-    char tag;
-    const char *value;
-  } names[] = {{'p', job->pipeline}, {'o', job->owner}, {'a', job->asset}, {'b', job->batch}};
-  for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-    if (!names[i].value) continue;
-    struct key k = key_index(names[i].tag, names[i].value, job->id);
-    if (there)
-      row_put(tx, DB_INDEX, &k, "", 0);
-    else
-      row_delete(tx, DB_INDEX, &k);
-  }
-}
-
-/* What depends on status and priority: the status index, the open jobs, the counts. */
-static void index_state(struct work *w, const struct job_record *job, bool there) {
-  struct key status = key_status(job->status, job->id), open = key_open(job);
-  w->store->counters.by_status[job->status] += there ? 1 : (uint64_t)-1;
-  if (there)
-    row_put(&w->tx, DB_INDEX, &status, "", 0);
-  else
-    row_delete(&w->tx, DB_INDEX, &status);
-  if (job_status_is_terminal(job->status)) return;
-  if (there)
-    row_put(&w->tx, DB_OPEN, &open, "", 0);
-  else
-    row_delete(&w->tx, DB_OPEN, &open);
-}
-
 void job_save(struct work *w, const struct job_record *old, const struct job_record *job) {
   struct buf buf_auto b = {0};
   struct key k = key_text(job->id);
   record_encode(&b, &job_layout, job);
   row_put(&w->tx, DB_JOBS, &k, b.data, b.size);
-  if (!old) index_names(&w->tx, job, true);
-  if (old && old->status == job->status && old->priority == job->priority) return;
-  if (old) index_state(w, old, false);
-  index_state(w, job, true);
-}
-
-void job_unindex(struct work *w, const struct job_record *job) {
-  index_names(&w->tx, job, false);
-  index_state(w, job, false);
+  job_reindex(&w->tx, &w->store->counters, old, job);
 }
 
 /* ---- stages ---- */
@@ -163,23 +110,43 @@ bool event_load(struct tx *tx, uint64_t cursor, struct event_record *event) {
   return row_get(tx, DB_EVENTS, &k, &v) && decode(tx, &event_layout, &v, event);
 }
 
-void events_append(struct work *w, struct request *r, struct job_record *job) {
+uint64_t events_append(struct work *w, const struct subject *of, const struct event_record *events, size_t count,
+                       struct commit *commit) {
   struct buf buf_auto b = {0};
-  for (size_t i = 0; i < r->event_count; i++) {
-    struct event_record event = r->events[i]; /* borrows type and body */
-    event.job = job->id;
-    event.seq = ++job->last_seq;
+  for (size_t i = 0; i < count; i++) {
+    struct event_record event = events[i]; /* borrows type and body */
+    event.job = of->id;
+    event.side = of->side;
+    event.seq = of->last_seq + 1 + i;
     event.cursor = ++w->store->counters.cursor;
     event.at_us = w->now_us;
-    struct key at = key_u64(event.cursor), history = key_of(job->id, event.seq);
+    struct key at = key_u64(event.cursor), history = key_of(of->id, event.seq);
     buf_reset(&b);
     record_encode(&b, &event_layout, &event);
     row_append(&w->tx, DB_EVENTS, &at, b.data, b.size);
     row_put(&w->tx, DB_HISTORY, &history, at.bytes, at.size);
-    if (i == 0) r->commit.first_seq = event.seq;
-    r->commit.last_seq = event.seq;
-    r->commit.last_cursor = event.cursor;
+    if (i == 0) commit->first_seq = event.seq;
+    commit->last_seq = event.seq;
+    commit->last_cursor = event.cursor;
   }
+  return of->last_seq + count;
+}
+
+void job_events_append(struct work *w, struct request *r, struct job_record *job) {
+  const struct subject of = {.id = job->id, .last_seq = job->last_seq};
+  job->last_seq = events_append(w, &of, r->events, r->event_count, &r->commit);
+}
+
+void events_drop(struct tx *tx, const char *subject) {
+  struct scan s;
+  struct key prefix = key_prefix(subject);
+  for (bool more = scan_first(&s, tx, DB_HISTORY, &prefix); more; more = scan_next(&s)) {
+    if (s.data.mv_size != 8) continue;
+    struct key at = key_u64(u64_of(s.data.mv_data));
+    row_delete(tx, DB_EVENTS, &at);
+  }
+  scan_end(&s);
+  row_delete_all(tx, DB_HISTORY, &prefix);
 }
 
 /* ---- counters ---- */

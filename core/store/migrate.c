@@ -2,7 +2,8 @@
  * transaction.
  *
  *   1  jobs, stages, attempts, events; lists were scans
- *   2  `index` and `open` are kept, counts by status stand in `counters` */
+ *   2  `index` and `open` are kept, counts by status stand in `counters`
+ *   3  side records; totals by pipeline; waiting jobs in claim order in `index` */
 #include <endian.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,33 +13,17 @@
 #include "base/mem.h"
 #include "store/inner.h"
 
-static void index_job(struct tx *tx, struct counters *c, const struct job_record *job) {
-  const struct {
-    char tag;
-    const char *value;
-  } names[] = {{'p', job->pipeline}, {'o', job->owner}, {'a', job->asset}, {'b', job->batch}};
-  for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-    if (!names[i].value) continue;
-    struct key k = key_index(names[i].tag, names[i].value, job->id);
-    row_put(tx, DB_INDEX, &k, "", 0);
-  }
-  struct key status = key_status(job->status, job->id), open = key_open(job);
-  row_put(tx, DB_INDEX, &status, "", 0);
-  if (!job_status_is_terminal(job->status)) row_put(tx, DB_OPEN, &open, "", 0);
-  c->by_status[job->status]++;
-}
-
 void derived_rebuild(struct tx *tx, struct counters *c) {
   struct scan s;
   const struct key all = {.size = 0};
   memset(c->by_status, 0, sizeof(c->by_status));
-  for (int db = DB_OPEN; db <= DB_INDEX && !tx->fault; db++) tx->fault = mdb_drop(tx->txn, tx->db->dbi[db], 0);
+  for (int db = DB_OPEN; db <= DB_TOTALS && !tx->fault; db++) tx->fault = mdb_drop(tx->txn, tx->db->dbi[db], 0);
   for (bool more = scan_first(&s, tx, DB_JOBS, &all); more; more = scan_next(&s)) {
     struct job_record job = {0};
     bool good = record_decode(&job_layout, s.data.mv_data, s.data.mv_size, &job) && job.id &&
                 job.status >= JOB_QUEUED && job.status <= JOB_CANCELLED;
     if (good)
-      index_job(tx, c, &job);
+      job_reindex(tx, c, NULL, &job);
     else
       tx->fault = MDB_CORRUPTED;
     job_record_clear(&job);
@@ -46,7 +31,7 @@ void derived_rebuild(struct tx *tx, struct counters *c) {
   scan_end(&s);
 }
 
-static void from_1_to_2(struct tx *tx) {
+static void rebuild(struct tx *tx) {
   struct counters c;
   counters_load(tx, &c);
   derived_rebuild(tx, &c);
@@ -54,7 +39,7 @@ static void from_1_to_2(struct tx *tx) {
 }
 
 typedef void migration(struct tx *tx);
-static migration *const migrations[SCHEMA_VERSION] = {NULL, from_1_to_2}; /* [n]: from n to n + 1 */
+static migration *const migrations[SCHEMA_VERSION] = {NULL, rebuild, rebuild}; /* [n]: from n to n + 1 */
 
 /* 0: a fresh store. */
 static uint32_t schema_load(struct tx *tx) {

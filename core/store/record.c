@@ -32,7 +32,8 @@ static const struct field job_fields[] = {F(job_record, 1, TEXT, id),
                                           F(job_record, 18, BOOL, cancel_requested),
                                           F(job_record, 19, JSON, result_json),
                                           F(job_record, 20, JSON, error_json),
-                                          F(job_record, 21, 64, last_seq)};
+                                          F(job_record, 21, 64, last_seq),
+                                          F(job_record, 22, JSON, extra_json)};
 
 static const struct field stage_fields[] = {
     F(stage_record, 1, TEXT, stage),        F(stage_record, 2, 32, status),
@@ -55,12 +56,36 @@ static const struct field attempt_fields[] = {
 
 static const struct field event_fields[] = {F(event_record, 1, TEXT, job),  F(event_record, 2, 64, seq),
                                             F(event_record, 3, 64, cursor), F(event_record, 4, TEXT, type),
-                                            F(event_record, 5, 64, at_us),  F(event_record, 6, JSON, body_json)};
+                                            F(event_record, 5, 64, at_us),  F(event_record, 6, JSON, body_json),
+                                            F(event_record, 7, 32, side)};
+
+static const struct field side_fields[] = {
+    F(side_record, 1, 32, kind),       F(side_record, 2, TEXT, id),       F(side_record, 3, TEXT, owner),
+    F(side_record, 4, TEXT, group),    F(side_record, 5, 64, due_us),     F(side_record, 6, 64, version),
+    F(side_record, 7, 64, created_us), F(side_record, 8, 64, updated_us), F(side_record, 9, JSON, body_json)};
+
+#define STATUS_COUNT(number, status)                                                                                   \
+  { number, FIELD_64, offsetof(struct pipeline_totals, counts.by_status[status]), #status }
+static const struct field totals_fields[] = {F(pipeline_totals, 1, TEXT, pipeline),
+                                             F(pipeline_totals, 2, 64, ended_completed),
+                                             F(pipeline_totals, 3, 64, ended_failed),
+                                             F(pipeline_totals, 4, 64, ended_cancelled),
+                                             F(pipeline_totals, 5, 64, completed_us),
+                                             STATUS_COUNT(11, JOB_QUEUED),
+                                             STATUS_COUNT(12, JOB_PROCESSING),
+                                             STATUS_COUNT(13, JOB_RETRYING),
+                                             STATUS_COUNT(14, JOB_HELD),
+                                             STATUS_COUNT(15, JOB_PAUSED),
+                                             STATUS_COUNT(16, JOB_COMPLETED),
+                                             STATUS_COUNT(17, JOB_FAILED),
+                                             STATUS_COUNT(18, JOB_CANCELLED)};
 
 const struct layout job_layout = {job_fields, COUNT(job_fields)};
 const struct layout stage_layout = {stage_fields, COUNT(stage_fields)};
 const struct layout attempt_layout = {attempt_fields, COUNT(attempt_fields)};
 const struct layout event_layout = {event_fields, COUNT(event_fields)};
+const struct layout side_layout = {side_fields, COUNT(side_fields)};
+const struct layout totals_layout = {totals_fields, COUNT(totals_fields)};
 
 static bool is_text(const struct field *f) { return f->kind == FIELD_TEXT || f->kind == FIELD_JSON; }
 
@@ -213,6 +238,7 @@ void job_record_clear(struct job_record *r) { record_clear(&job_layout, r, sizeo
 void stage_record_clear(struct stage_record *r) { record_clear(&stage_layout, r, sizeof(*r)); }
 void attempt_record_clear(struct attempt_record *r) { record_clear(&attempt_layout, r, sizeof(*r)); }
 void event_record_clear(struct event_record *r) { record_clear(&event_layout, r, sizeof(*r)); }
+void side_record_clear(struct side_record *r) { record_clear(&side_layout, r, sizeof(*r)); }
 
 void job_record_copy(struct job_record *to, const struct job_record *from) {
   record_copy(&job_layout, to, from, sizeof(*to));
@@ -232,3 +258,10 @@ DEFINE_LIST_CLEAR(job)
 DEFINE_LIST_CLEAR(stage)
 DEFINE_LIST_CLEAR(attempt)
 DEFINE_LIST_CLEAR(event)
+DEFINE_LIST_CLEAR(side)
+
+void totals_list_clear(struct totals_list *l) {
+  for (size_t i = 0; i < l->count; i++) free(l->items[i].pipeline);
+  free(l->items);
+  *l = (struct totals_list){0};
+}

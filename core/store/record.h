@@ -21,12 +21,14 @@ struct field {
   const char *name; /* in exports */
 };
 
+enum { COUNTED_STATUSES = JOB_CANCELLED + 1 }; /* length of an array indexed by job_status */
+
 struct layout {
   const struct field *fields;
   size_t count;
 };
 
-extern const struct layout job_layout, stage_layout, attempt_layout, event_layout;
+extern const struct layout job_layout, stage_layout, attempt_layout, event_layout, side_layout, totals_layout;
 
 void record_encode(struct buf *out, const struct layout *layout, const void *record);
 /* Into a zeroed record; false (and the record cleared) when the bytes are no record. */

@@ -9,15 +9,23 @@
 
 enum { STAGES_MAX = 1024, EVENTS_MAX = 1024, CHECKPOINT_KEY_MAX = 63, CHECKPOINT_VALUE_MAX = 4000 };
 
+static void side_draft_clear(struct side_draft *d) {
+  for (size_t i = 0; i < d->event_count; i++) event_record_clear(&d->events[i]);
+  free(d->events);
+  side_record_clear(&d->record);
+}
+
 void request_free(struct request *r) {
   for (size_t i = 0; i < r->stage_count; i++) stage_record_clear(&r->stages[i]);
   for (size_t i = 0; i < r->name_count; i++) free(r->names[i]);
   for (size_t i = 0; i < r->event_count; i++) event_record_clear(&r->events[i]);
+  for (size_t i = 0; i < r->side_count; i++) side_draft_clear(&r->sides[i]);
   job_record_clear(&r->values);
   attempt_record_clear(&r->attempt);
   free(r->stages);
   free(r->names);
   free(r->events);
+  free(r->sides);
   free(r->job);
   free(r);
 }
@@ -31,7 +39,7 @@ enum err refuse(struct request *r, enum err code, const char *format, ...) {
   return r->commit.status = error_set(&r->commit.error, code, "%s", text);
 }
 
-static void refuse_now(struct request *r, enum err code, const char *what, const char *which) {
+void request_refuse(struct request *r, enum err code, const char *what, const char *which) {
   if (r->refused) return;
   r->refused = true;
   refuse(r, code, what, which);
@@ -41,27 +49,27 @@ static void refuse_now(struct request *r, enum err code, const char *what, const
 static void check_id(struct request *r, const char *id, const char *what) {
   size_t size = id ? strlen(id) : 0;
   if (size == 0 || size >= STORE_ID_MAX) {
-    refuse_now(r, ERR_USAGE, "a %s must have 1 to 63 characters", what);
+    request_refuse(r, ERR_USAGE, "a %s must have 1 to 63 characters", what);
     return;
   }
   for (size_t i = 0; i < size; i++)
-    if ((unsigned char)id[i] <= ' ' || id[i] == 0x7f) refuse_now(r, ERR_USAGE, "a %s must not hold blanks", what);
+    if ((unsigned char)id[i] <= ' ' || id[i] == 0x7f) request_refuse(r, ERR_USAGE, "a %s must not hold blanks", what);
 }
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-static void check_record(struct request *r, const struct layout *layout, const void *record) {
+void request_check_record(struct request *r, const struct layout *layout, const void *record) {
   const char *field = record_too_large(layout, record);
-  if (field) refuse_now(r, ERR_TOO_LARGE, "'%s' is above the 16 KiB that the store takes: make it an artifact", field);
+  if (field) request_refuse(r, ERR_TOO_LARGE, "'%s' is above the 16 KiB that the store takes: make it an artifact", field);
 }
 #pragma GCC diagnostic pop
 
 static void check_name(struct request *r, const char *value, const char *what) {
   if (value && (strlen(value) > NAME_BYTES_MAX || !value[0]))
-    refuse_now(r, ERR_TOO_LARGE, "'%s' must have 1 to 255 bytes", what);
+    request_refuse(r, ERR_TOO_LARGE, "'%s' must have 1 to 255 bytes", what);
 }
 
-static struct request *request_new(enum verb verb, const char *job, store_done *done, void *context) {
+struct request *request_new(enum verb verb, const char *job, store_done *done, void *context) {
   struct request *r = mem_alloc(sizeof(*r));
   r->verb = verb;
   r->job = mem_text(job);
@@ -70,23 +78,29 @@ static struct request *request_new(enum verb verb, const char *job, store_done *
   return r;
 }
 
+struct event_record *request_events(struct request *r, const struct event_draft *events, size_t *count) {
+  if (*count > EVENTS_MAX) {
+    request_refuse(r, ERR_USAGE, "too many %s in one change", "events");
+    *count = 0;
+    return NULL;
+  }
+  struct event_record *copies = mem_array(*count, sizeof(*copies));
+  for (size_t i = 0; i < *count; i++) {
+    copies[i] = (struct event_record){.type = mem_text(events[i].type), .body_json = mem_text(events[i].body_json)};
+    if (!events[i].type) request_refuse(r, ERR_USAGE, "an event has no %s", "type");
+    request_check_record(r, &event_layout, &copies[i]);
+  }
+  return copies;
+}
+
 static void add_events(struct request *r, const struct event_draft *events, size_t count) {
-  if (count > EVENTS_MAX) {
-    refuse_now(r, ERR_USAGE, "too many %s in one change", "events");
-    return;
-  }
-  r->events = mem_array(count, sizeof(*r->events));
+  r->events = request_events(r, events, &count);
   r->event_count = count;
-  for (size_t i = 0; i < count; i++) {
-    r->events[i] = (struct event_record){.type = mem_text(events[i].type), .body_json = mem_text(events[i].body_json)};
-    if (!events[i].type) refuse_now(r, ERR_USAGE, "an event has no %s", "type");
-    check_record(r, &event_layout, &r->events[i]);
-  }
 }
 
 static void add_names(struct request *r, const char *const *names, size_t count) {
   if (count > STAGES_MAX) {
-    refuse_now(r, ERR_USAGE, "too many %s", "stages");
+    request_refuse(r, ERR_USAGE, "too many %s", "stages");
     return;
   }
   r->names = mem_array(count, sizeof(*r->names));
@@ -107,21 +121,21 @@ void store_submit(struct store *store, const struct job_record *job, const char 
   check_name(r, job->owner, "owner");
   check_name(r, job->asset, "asset");
   check_name(r, job->batch, "batch");
-  if (job->priority < 0 || job->priority > 100) refuse_now(r, ERR_USAGE, "%s must be from 0 to 100", "priority");
+  if (job->priority < 0 || job->priority > 100) request_refuse(r, ERR_USAGE, "%s must be from 0 to 100", "priority");
   if (job->status && (job->status > JOB_PAUSED || job->status < JOB_QUEUED))
-    refuse_now(r, ERR_USAGE, "a new job's %s is not valid", "status");
-  check_record(r, &job_layout, job);
+    request_refuse(r, ERR_USAGE, "a new job's %s is not valid", "status");
+  request_check_record(r, &job_layout, job);
   add_names(r, stages, stage_count);
   add_events(r, events, event_count);
   for (size_t i = 1; i < r->name_count; i++)
     for (size_t k = 0; k < i && r->names[i] && r->names[k]; k++)
-      if (strcmp(r->names[i], r->names[k]) == 0) refuse_now(r, ERR_USAGE, "stage '%s' is there twice", r->names[i]);
+      if (strcmp(r->names[i], r->names[k]) == 0) request_refuse(r, ERR_USAGE, "stage '%s' is there twice", r->names[i]);
   writer_queue(store, r);
 }
 
 static void add_stages(struct request *r, const struct stage_record *stages, size_t count) {
   if (count > STAGES_MAX) {
-    refuse_now(r, ERR_USAGE, "too many %s", "stages");
+    request_refuse(r, ERR_USAGE, "too many %s", "stages");
     return;
   }
   r->stages = mem_array(count, sizeof(*r->stages));
@@ -129,9 +143,9 @@ static void add_stages(struct request *r, const struct stage_record *stages, siz
   for (size_t i = 0; i < count; i++) {
     stage_record_copy(&r->stages[i], &stages[i]);
     check_id(r, stages[i].stage, "stage's id");
-    check_record(r, &stage_layout, &stages[i]);
+    request_check_record(r, &stage_layout, &stages[i]);
     if (stages[i].status < STAGE_WAITING || stages[i].status > STAGE_CANCELLED)
-      refuse_now(r, ERR_USAGE, "stage '%s' has no valid status", stages[i].stage);
+      request_refuse(r, ERR_USAGE, "stage '%s' has no valid status", stages[i].stage);
   }
 }
 
@@ -139,14 +153,14 @@ static void check_job_values(struct request *r, const struct change *c) {
   const struct job_record *v = c->job_values;
   if (!c->job_fields) return;
   if (!v) {
-    refuse_now(r, ERR_USAGE, "%s are announced but not given", "job fields");
+    request_refuse(r, ERR_USAGE, "%s are announced but not given", "job fields");
     return;
   }
-  check_record(r, &job_layout, v);
+  request_check_record(r, &job_layout, v);
   if (c->job_fields & JOB_SET_STATUS && (v->status < JOB_QUEUED || v->status > JOB_CANCELLED))
-    refuse_now(r, ERR_USAGE, "a job's %s is not valid", "status");
+    request_refuse(r, ERR_USAGE, "a job's %s is not valid", "status");
   if (c->job_fields & JOB_SET_PRIORITY && (v->priority < 0 || v->priority > 100))
-    refuse_now(r, ERR_USAGE, "%s must be from 0 to 100", "priority");
+    request_refuse(r, ERR_USAGE, "%s must be from 0 to 100", "priority");
   job_record_copy(&r->values, v);
   r->has_job = true;
 }
@@ -163,9 +177,9 @@ static struct request *change_request(enum verb verb, const struct change *c, st
   if (c->attempt) {
     record_copy(&attempt_layout, &r->attempt, c->attempt, sizeof(r->attempt));
     r->has_attempt = true;
-    check_record(r, &attempt_layout, c->attempt);
+    request_check_record(r, &attempt_layout, c->attempt);
     if (c->attempt->state != ATTEMPT_LIVE && c->attempt->state != ATTEMPT_OVER)
-      refuse_now(r, ERR_USAGE, "an attempt's %s is not valid", "state");
+      request_refuse(r, ERR_USAGE, "an attempt's %s is not valid", "state");
   }
   return r;
 }
@@ -173,15 +187,15 @@ static struct request *change_request(enum verb verb, const struct change *c, st
 void store_change(struct store *store, const struct change *change, store_done *done, void *context) {
   struct request *r = change_request(VERB_CHANGE, change, done, context);
   if (r->has_attempt && (!r->fence || (r->attempt.fence && r->attempt.fence != r->fence)))
-    refuse_now(r, ERR_USAGE, "an attempt's record comes with %s", "its own fence");
+    request_refuse(r, ERR_USAGE, "an attempt's record comes with %s", "its own fence");
   writer_queue(store, r);
 }
 
 void store_begin_attempt(struct store *store, const struct change *change, store_done *done, void *context) {
   struct request *r = change_request(VERB_BEGIN, change, done, context);
-  if (r->fence) refuse_now(r, ERR_USAGE, "a new attempt is %s, it brings none", "given its fence");
+  if (r->fence) request_refuse(r, ERR_USAGE, "a new attempt is %s, it brings none", "given its fence");
   if (!change->attempt || !change->stage_count)
-    refuse_now(r, ERR_USAGE, "a new attempt needs %s", "a record and stages");
+    request_refuse(r, ERR_USAGE, "a new attempt needs %s", "a record and stages");
   writer_queue(store, r);
 }
 
@@ -209,9 +223,9 @@ void store_checkpoint(struct store *store, const char *job, const char *stage, u
   check_id(r, job, "job's id");
   check_id(r, stage, "stage's id");
   if (!key || !key[0] || strlen(key) > CHECKPOINT_KEY_MAX)
-    refuse_now(r, ERR_TOO_LARGE, "a checkpoint's %s must have 1 to 63 bytes", "key");
+    request_refuse(r, ERR_TOO_LARGE, "a checkpoint's %s must have 1 to 63 bytes", "key");
   if (!value || strlen(value) > CHECKPOINT_VALUE_MAX)
-    refuse_now(r, ERR_TOO_LARGE, "a checkpoint's %s must have at most 4000 bytes", "value");
+    request_refuse(r, ERR_TOO_LARGE, "a checkpoint's %s must have at most 4000 bytes", "value");
   r->fence = fence;
   r->names = mem_array(3, sizeof(*r->names));
   r->name_count = 3;

@@ -2,6 +2,7 @@
 #include <endian.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "store/db.h"
 
 void key_add(struct key *k, const void *bytes, size_t size) {
@@ -51,6 +52,50 @@ struct key key_index(char tag, const char *value, const char *id) {
   key_add(&k, &tag, 1);
   key_add(&k, value, strlen(value) + 1);
   if (id) key_add(&k, id, strlen(id));
+  return k;
+}
+
+/* A name as it stands in keys: itself when short, else a digest, which no plain one begins like. */
+static void key_add_name(struct key *k, const char *name) {
+  enum { PLAIN_MAX = 128 };
+  char hex[66] = "\x01";
+  bool plain = strlen(name) <= PLAIN_MAX && name[0] != hex[0];
+  if (!plain) digest_of(name, strlen(name), hex + 1);
+  key_add(k, plain ? name : hex, strlen(plain ? name : hex) + 1);
+}
+
+struct key key_side(enum side_kind kind, const char *id) {
+  unsigned char byte = (unsigned char)kind;
+  struct key k = {.size = 0};
+  key_add(&k, &byte, 1);
+  if (id) key_add(&k, id, strlen(id));
+  return k;
+}
+
+struct key key_side_name(char tag, enum side_kind kind, const char *value, const char *id) {
+  unsigned char head[2] = {(unsigned char)tag, (unsigned char)kind};
+  struct key k = {.size = 0};
+  key_add(&k, head, sizeof(head));
+  key_add_name(&k, value);
+  if (id) key_add(&k, id, strlen(id));
+  return k;
+}
+
+struct key key_side_due(enum side_kind kind, int64_t due_us, const char *id) {
+  unsigned char head[2] = {'d', (unsigned char)kind};
+  struct key k = {.size = 0};
+  key_add(&k, head, sizeof(head));
+  if (!id) return k;
+  key_add_u64(&k, (uint64_t)due_us);
+  key_add(&k, id, strlen(id));
+  return k;
+}
+
+struct key key_totals(const char *owner, const char *pipeline) {
+  struct key k = {.size = 0};
+  key_add(&k, owner ? "o" : "p", 1);
+  if (owner) key_add_name(&k, owner);
+  if (pipeline) key_add(&k, pipeline, strlen(pipeline) + 1);
   return k;
 }
 
@@ -112,6 +157,34 @@ bool scan_from(struct scan *s, struct tx *tx, enum db db, const struct key *pref
 
 bool scan_first(struct scan *s, struct tx *tx, enum db db, const struct key *prefix) {
   return scan_from(s, tx, db, prefix, prefix);
+}
+
+/* The first key behind all that have the prefix; false: there can be none. */
+static bool key_after(const struct key *prefix, struct key *after) {
+  *after = *prefix;
+  while (after->size && after->bytes[after->size - 1] == 0xff) after->size--;
+  if (!after->size) return false;
+  after->bytes[after->size - 1]++;
+  return true;
+}
+
+bool scan_last(struct scan *s, struct tx *tx, enum db db, const struct key *prefix, const struct key *before) {
+  struct key bound = {.size = 0};
+  *s = (struct scan){.tx = tx, .prefix = *prefix};
+  bool bounded = before ? (bound = *before, true) : key_after(prefix, &bound);
+  if (tx->fault || !keep_fault(tx, mdb_cursor_open(tx->txn, tx->db->dbi[db], &s->cursor))) return false;
+  s->key = val_of(&bound);
+  int code = bounded ? mdb_cursor_get(s->cursor, &s->key, &s->data, MDB_SET_RANGE) : MDB_NOTFOUND;
+  if (code == MDB_NOTFOUND)
+    code = mdb_cursor_get(s->cursor, &s->key, &s->data, MDB_LAST);
+  else if (code == 0)
+    code = mdb_cursor_get(s->cursor, &s->key, &s->data, MDB_PREV);
+  return in_prefix(s, code);
+}
+
+bool scan_back(struct scan *s) {
+  if (s->tx->fault) return false;
+  return in_prefix(s, mdb_cursor_get(s->cursor, &s->key, &s->data, MDB_PREV));
 }
 
 bool scan_next(struct scan *s) {

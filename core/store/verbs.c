@@ -85,8 +85,8 @@ static bool settle_id(struct work *w, struct request *r) {
   }
   free(r->job);
   r->commit.job = r->job = mem_text(r->values.id);
-  struct key k = key_text(r->values.id);
-  if (!row_get(&w->tx, DB_JOBS, &k, &v)) return !w->tx.fault;
+  struct key k = key_text(r->values.id), first_event = key_of(r->values.id, 1);
+  if (!row_get(&w->tx, DB_JOBS, &k, &v) && !row_get(&w->tx, DB_HISTORY, &first_event, &v)) return !w->tx.fault;
   refuse(r, ERR_CONFLICT, "there is a job %s already", r->values.id);
   return false;
 }
@@ -99,7 +99,7 @@ void verb_submit(struct work *w, struct request *r) {
   job.round = 1;
   job.last_seq = 0;
   if (!r->values.id || job.created_us <= 0) job.created_us = w->now_us;
-  events_append(w, r, &job);
+  job_events_append(w, r, &job);
   job_save(w, NULL, &job);
   claim_identity(&w->tx, &job);
   if (job.spec_json) {
@@ -131,7 +131,7 @@ void verb_cancel(struct work *w, struct request *r) {
   } else {
     struct job_record job = old;
     job.cancel_requested = true;
-    events_append(w, r, &job);
+    job_events_append(w, r, &job);
     job_save(w, &old, &job);
   }
   job_record_clear(&old);
@@ -186,7 +186,7 @@ void verb_reopen(struct work *w, struct request *r) {
     job.cancel_requested = false;
     job.started_us = job.ended_us = 0;
     job.wait_reason = job.result_json = job.error_json = NULL;
-    events_append(w, r, &job);
+    job_events_append(w, r, &job);
     job_save(w, &old, &job);
     claim_identity(&w->tx, &job);
     reset_stages(w, r);
@@ -195,18 +195,6 @@ void verb_reopen(struct work *w, struct request *r) {
 }
 
 /* ---- delete ---- */
-
-static void drop_events(struct tx *tx, const char *job) {
-  struct scan s;
-  struct key prefix = key_prefix(job);
-  for (bool more = scan_first(&s, tx, DB_HISTORY, &prefix); more; more = scan_next(&s)) {
-    if (s.data.mv_size != 8) continue;
-    struct key at = key_u64(u64_of(s.data.mv_data));
-    row_delete(tx, DB_EVENTS, &at);
-  }
-  scan_end(&s);
-  row_delete_all(tx, DB_HISTORY, &prefix);
-}
 
 static void drop_live(struct tx *tx, const char *job) {
   struct scan s;
@@ -234,7 +222,7 @@ void verb_delete(struct work *w, struct request *r) {
     refuse(r, ERR_CONFLICT, "job %s is %s: cancel it before removing it", r->job, job_status_word(job.status));
   } else {
     struct key id = key_text(job.id), prefix = key_prefix(job.id);
-    drop_events(&w->tx, job.id);
+    events_drop(&w->tx, job.id);
     drop_live(&w->tx, job.id);
     row_delete_all(&w->tx, DB_STAGES, &prefix);
     row_delete_all(&w->tx, DB_ATTEMPTS, &prefix);
@@ -242,7 +230,8 @@ void verb_delete(struct work *w, struct request *r) {
     row_delete(&w->tx, DB_SPECS, &id);
     row_delete(&w->tx, DB_JOBS, &id);
     release_identity(&w->tx, &job);
-    job_unindex(w, &job);
+    job_reindex(&w->tx, &w->store->counters, &job, NULL);
+    sides_drop_with_job(&w->tx, job.id);
   }
   job_record_clear(&job);
 }

@@ -32,6 +32,7 @@ static void run_verb(struct work *w, struct request *r) {
   case VERB_CHECKPOINT: verb_checkpoint(w, r); break;
   case VERB_DELETE: verb_delete(w, r); break;
   case VERB_PROGRESS: verb_progress(w, r); break;
+  case VERB_SIDE: verb_side(w, r); break;
   }
 }
 
