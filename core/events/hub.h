@@ -3,8 +3,8 @@
  * A follower subscribes to topics. Stored events are kept in order and never dropped; progress is replaced by newer progress
  * of the same job and stage, and a stored event clears what waits of its job's progress, so that nothing old overtakes it. A
  * mailbox that outgrows its cap with stored events is overrun: the follower is told, takes no more, and comes back with
- * `since`. Replay from the store happens at the reader's pace, in bounded steps, outside of the hub's lock; items at or
- * before what was replayed are dropped (DESIGN section 7).
+ * `since`. Replay from the store happens at the reader's pace, in bounded steps, outside of the hub's lock, and hands over
+ * to what is live without loss or duplicate, in whatever order events were published.
  *
  * Threads: hub_publish on the engine's thread; a follower's own functions on one thread at a time; everything else [any]. */
 #pragma once
@@ -31,23 +31,30 @@ void hub_publish(struct hub *hub, const struct news *news);
 
 struct follower_options {
   size_t mailbox_bytes_max;    /* 0: 256 KiB */
-  void (*wake)(void *context); /* there is something to take; called from any thread, once until the next take; must not block
-                                  nor call the hub */
+  /* There is something to take (or to look for: a take after it may still answer NOTHING). Called from any thread, once until
+   * the next take; must not block nor call the hub. */
+  void (*wake)(void *context);
   void *context;
 };
 struct follower *follower_attach(struct hub *hub, const struct follower_options *options);
 void follower_detach(struct hub *hub, struct follower **follower); /* after it `wake` is not called any more */
 
 enum { SINCE_NOW = 0 }; /* only what comes from now on */
+/* JOB: what concerns that job. BATCH: the batch's own events. ASSET, OWN, ALL: several jobs, so every stored message carries
+ * `cursor`. A message that several subscriptions match is delivered once, live; what is replayed is told by each that asked. */
 struct subscription {
   struct topic topic;
+  const char *owner;       /* ASSET: only what is of this owner (an asset's id is any text, so two owners may use the same);
+                              NULL: whoever's */
   bool replay;             /* from `since_seq` (JOB, BATCH) or `since_cursor` (others); false: only what comes */
   uint64_t since_seq;      /* the last one seen */
   uint64_t since_cursor;
   double min_step_pct;     /* progress: only when it moved that far since the last sent; 0: all */
-  int64_t min_interval_us; /* and not more often than this */
+  int64_t min_interval_us; /* and not more often than this. What was held back comes at the latest 5 s (or this) later */
 };
-/* Lifecycle after `since` first, then live. ERR_TOO_LARGE: more than 1,000 subscriptions. A gap is a message of type `gap`. */
+/* Lifecycle after `since` first, then live. The same topic again replaces the earlier subscription. ERR_TOO_LARGE: more than
+ * 1,000. Where events are missing (retention, or a `since` of another store) comes `gap` {since, first}: what follows begins
+ * at `first`, a seq (JOB, BATCH) or a cursor. */
 enum err follower_subscribe(struct follower *follower, const struct subscription *subscription, struct error *e);
 enum err follower_unsubscribe(struct follower *follower, const struct topic *topic, struct error *e);
 
@@ -56,15 +63,19 @@ enum taken {
   TAKEN_MESSAGE,
   TAKEN_OVERRUN, /* too slow: close with 4008 */
 };
-struct letter {
-  char *json; /* owned by the letter; letter_clear */
+struct letter_body;
+struct letter { /* every text lies in `body`, which followers share */
+  const char *json;
   size_t size;
-  uint64_t seq, cursor;
+  const char *type, *job; /* job "": not about one */
+  uint64_t seq, cursor;   /* cursor 0: not stored */
   bool stored, terminal;
-  char job[STORE_ID_MAX]; /* "": none */
+  bool replayed; /* came from the store: a terminal one may be followed by another round */
+  struct letter_body *body;
 };
 void letter_clear(struct letter *letter);
-/* Next message, oldest first. Reads the store while something is replayed. */
+/* Next message, oldest first. Reads the store while something is replayed; a store that cannot be read is an overrun, too: the
+ * follower comes back with `since`. */
 enum taken follower_take(struct follower *follower, struct letter *letter);
 
 /* For metrics. */
