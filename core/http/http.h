@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "auth/auth.h"
 #include "base/buf.h"
@@ -14,6 +15,8 @@
 #include "base/value.h"
 
 struct exchange;
+struct mg_context;
+struct mg_connection;
 typedef void http_handler(struct exchange *x);
 
 enum route_flags {
@@ -24,7 +27,9 @@ enum route_flags {
 struct route {
   const char *method;  /* "GET" serves HEAD too */
   const char *path;    /* "/api/v1/jobs/{id}/artifacts/{path...}": the last may take the rest */
-  unsigned scopes;     /* any one of these is enough (SCOPE_ADMIN always is); 0 with ROUTE_OPEN */
+  /* Any one of these is enough (SCOPE_ADMIN always is); 0: any credential. A narrow token (SCOPE_FOLLOW alone) gets in only
+   * where SCOPE_FOLLOW is named: such a handler asks principal_may_see about everything it shows. */
+  unsigned scopes;
   unsigned flags;
   http_handler *handler;
   const char *operation; /* operationId in openapi.json; NULL: not documented there */
@@ -68,6 +73,10 @@ void http_error(struct exchange *x, const struct error *e);
 void http_begin(struct exchange *x, int status, const char *type);
 bool http_write(struct exchange *x, const void *data, size_t size);
 void http_end(struct exchange *x);
+/* A handler that is about to wait for long (long poll, server-sent events, a log's tail) says so first: at most half of the
+ * threads may do that. false: there are too many, 503 with Retry-After has been answered. http_begin asks by itself. */
+bool http_linger(struct exchange *x);
+bool http_is_alive(const struct exchange *x); /* false: the peer has hung up or the server drains */
 /* A file with ranges (RFC 9110), ETag, Last-Modified, conditional requests. fd is closed by this. etag NULL: from inode, size
  * and mtime. attachment NULL: inline. */
 void http_file(struct exchange *x, int fd, const char *type, const char *etag, const char *attachment);
@@ -86,9 +95,13 @@ struct http_options {
   const char *web_folder;      /* share/stagemill/web: dashboard and friends under "/" */
   struct keyring *keyring;
   void *context;
-  /* A request for a WebSocket at one of these paths: called after civetweb has parsed it, see ws/ws.h. NULL: none. */
-  struct ws_server *sockets;
+  /* Called once, before the first request is served: ws_server_attach in a wrapper. NULL: no sockets. Afterwards a GET of a
+   * socket path that is a proper WebSocket handshake goes to civetweb, which calls what was attached; any other gets 426. */
+  void (*attach)(void *sockets, struct mg_context *civetweb);
+  void *sockets;
 };
+/* Paths of sockets, NULL-terminated: "/ws", "/api/v1/stream". */
+extern const char *const http_socket_paths[];
 enum err http_server_create(struct http_server **server, const struct http_options *options, struct error *e);
 /* Tables are borrowed for life; all of them before http_server_start. */
 void http_server_routes(struct http_server *server, const struct route *routes, size_t count);
@@ -98,3 +111,13 @@ unsigned http_server_port(const struct http_server *server);
 enum err http_server_reload(struct http_server *server, const struct http_options *options, struct error *e);
 void http_server_drain(struct http_server *server); /* streams end, new requests get 503 */
 void http_server_destroy(struct http_server **server);
+struct mg_context *http_server_civetweb(struct http_server *server); /* NULL before the start */
+
+/* ---- for the socket module: what HTTP knows about a handshake ------------------------------------------------------------- */
+
+/* Whether the page that opens this socket may: no Origin (not a browser), our own origin, or one of the list. */
+bool http_socket_origin_allowed(const struct mg_connection *connection);
+/* Address of the client, through trusted proxies. */
+void http_socket_peer(const struct mg_connection *connection, char peer[48]);
+/* The connection's descriptor, still owned by civetweb; -1: unknown. Found once per connection, by its address pair. */
+int http_socket_descriptor(const struct mg_connection *connection);
