@@ -11,6 +11,7 @@
 #include "service/settings.h"
 
 struct shelf; /* shelf.h: the pipelines that can be submitted by name */
+struct asks;  /* service.c: what handlers wait for */
 
 struct service {
   struct loop *loop;
@@ -25,12 +26,23 @@ struct service {
   const char *state_folder, *outputs_folder; /* OUTPUTS/JOB is the output folder of a job */
   const char *share_folder;                  /* share/stagemill */
   int64_t started_us;                        /* wall */
+  struct asks *asks;
 };
+/* Fills in what service_ask needs; `loop` is set already. */
+void service_open(struct service *service);
+/* [loop thread] From now on service_ask answers ERR_BUSY, what has not begun too; `quiet` comes once what had begun is
+ * answered, at most limit_us later (what is left then is given up). Then nobody waits for the loop any more, and the HTTP
+ * server can be destroyed on it. */
+void service_stop(struct service *service, int64_t limit_us, loop_fn *quiet, void *context);
+void service_close(struct service *service); /* the engine is destroyed already: late answers came before */
 
-/* Runs `begin(context, ticket)` on the loop thread and waits until somebody calls service_answer with the ticket. Never on the
- * loop thread itself. The answer's value (may be NULL) is handed to the caller. ERR_BUSY while the daemon stops. */
+/* Runs `begin(context, ask)` on the loop thread and waits until somebody calls service_answer with the ask. Never on the
+ * loop thread itself. The answer's value (may be NULL) is handed to the caller; `answer` may be NULL. ERR_BUSY: too many wait
+ * already (256), or the daemon stops. What `context` points to is good until the answer is given: a completion that comes
+ * later than that uses nothing but the ask. */
 struct ask;
 typedef void service_begin(void *context, struct ask *ask);
 enum err service_ask(struct service *service, service_begin *begin, void *context, struct value **answer, struct error *e);
-void service_answer(struct ask *ask, const struct error *e, struct value *moved); /* [loop thread], exactly once */
+/* [loop thread] Exactly once for every ask that was begun. e NULL or ERR_OK: it went well. */
+void service_answer(struct ask *ask, const struct error *e, struct value *moved);
 void service_answer_done(void *ask, const struct error *e); /* an engine_done: its context is the ask */
