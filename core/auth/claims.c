@@ -52,9 +52,11 @@ static bool is_text_list(const struct value *v) {
   return true;
 }
 
-/* ---- times ---------------------------------------------------------------------------------------------------------- */
+/* ---- times ----------------------------------------------------------------------------------------------------------
+ */
 
-static enum err judge_times(const struct keyring *k, const struct value *payload, struct principal *p, struct error *e) {
+static enum err judge_times(const struct keyring *k, const struct value *payload, struct principal *p,
+                            struct error *e) {
   int64_t now = clock_wall(k->clock), not_before;
   if (take_time(payload, "exp", &p->expires_us, e) || take_time(payload, "nbf", &not_before, e) ||
       take_time(payload, "iat", &p->issued_us, e))
@@ -66,7 +68,8 @@ static enum err judge_times(const struct keyring *k, const struct value *payload
   return ERR_OK;
 }
 
-/* ---- who made it, for whom ------------------------------------------------------------------------------------------- */
+/* ---- who made it, for whom
+ * ------------------------------------------------------------------------------------------- */
 
 static enum err judge_issuer(const struct keyring *k, const struct value *payload, struct error *e) {
   const struct value *v = value_get(payload, "iss");
@@ -91,7 +94,8 @@ static enum err judge_audience(const struct keyring *k, const struct value *payl
   return ERR_OK;
 }
 
-/* ---- what it allows --------------------------------------------------------------------------------------------------- */
+/* ---- what it allows
+ * --------------------------------------------------------------------------------------------------- */
 
 static void add_scopes(const char *words, unsigned *scopes) {
   for (const char *at = words + strspn(words, ", "); *at; at += strspn(at, ", ")) {

@@ -14,9 +14,7 @@
 
 enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192 };
 
-const char *key_alg_word(enum key_alg alg) {
-  return alg == KEY_HS256 ? "HS256" : alg == KEY_RS256 ? "RS256" : "ES256";
-}
+const char *key_alg_word(enum key_alg alg) { return alg == KEY_HS256 ? "HS256" : alg == KEY_RS256 ? "RS256" : "ES256"; }
 
 static void wipe(struct buf *b) {
   if (b->data) OPENSSL_cleanse(b->data, b->size);
@@ -30,7 +28,8 @@ void key_clear(struct key *key) {
   *key = (struct key){0};
 }
 
-/* ---- files -------------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------------------
+ */
 
 static struct stamp stamp_of(const char *path, const struct stat *s) {
   struct stamp stamp = {.path = mem_text(path)};
@@ -91,15 +90,17 @@ enum err key_file_read(const char *path, bool secret, size_t limit, struct buf *
   return status;
 }
 
-/* ---- secrets ------------------------------------------------------------------------------------------------------- */
+/* ---- secrets -------------------------------------------------------------------------------------------------------
+ */
 
 enum err key_take_secret(struct key *key, const struct buf *text, struct error *e) {
   size_t size = text->size;
   if (size && text->data[size - 1] == '\n') size--;
   if (size && text->data[size - 1] == '\r') size--;
   if (size < KEY_SECRET_MIN)
-    return error_set(e, ERR_INVALID, "the secret has %zu bytes, HS256 needs %d at least: `openssl rand -hex 32` makes one",
-                     size, KEY_SECRET_MIN);
+    return error_set(e, ERR_INVALID,
+                     "the secret has %zu bytes, HS256 needs %d at least: `openssl rand -hex 32` makes one", size,
+                     KEY_SECRET_MIN);
   /* Everybody may know a public key: as a secret it would let everybody sign. */
   if (memmem(text->data, size, "-----BEGIN", 10))
     return error_set(e, ERR_INVALID, "the secret is a PEM file: a key pair belongs to alg RS256 or ES256");
@@ -108,7 +109,8 @@ enum err key_take_secret(struct key *key, const struct buf *text, struct error *
   return ERR_OK;
 }
 
-/* ---- key pairs ------------------------------------------------------------------------------------------------------ */
+/* ---- key pairs ------------------------------------------------------------------------------------------------------
+ */
 
 /* Nobody is there to be asked for a passphrase. */
 static int no_passphrase(char *into, int room, int writing, void *context) {
@@ -144,7 +146,8 @@ static enum err check_pair(const struct key *key, EVP_PKEY *pair, struct error *
     int bits = EVP_PKEY_get_bits(pair);
     if (EVP_PKEY_get_base_id(pair) != EVP_PKEY_RSA) return error_set(e, ERR_INVALID, "RS256 needs an RSA key");
     if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
-      return error_set(e, ERR_INVALID, "the RSA key has %d bits: RS256 takes %d to %d", bits, RSA_BITS_MIN, RSA_BITS_MAX);
+      return error_set(e, ERR_INVALID, "the RSA key has %d bits: RS256 takes %d to %d", bits, RSA_BITS_MIN,
+                       RSA_BITS_MAX);
     return ERR_OK;
   }
   if (EVP_PKEY_get_base_id(pair) != EVP_PKEY_EC || EVP_PKEY_get_group_name(pair, group, sizeof(group), NULL) != 1 ||
@@ -165,7 +168,8 @@ enum err key_take_pem(struct key *key, const struct buf *public_pem, const struc
   EVP_PKEY *public = public_pem->size ? read_pem(public_pem, false) : NULL;
   enum err status = ERR_OK;
   if (private_pem->size && !private)
-    status = error_set(e, ERR_INVALID, "the private key is no PEM file without passphrase (-----BEGIN PRIVATE KEY-----)");
+    status =
+        error_set(e, ERR_INVALID, "the private key is no PEM file without passphrase (-----BEGIN PRIVATE KEY-----)");
   else if (public_pem->size && !public)
     status = error_set(e, ERR_INVALID, "the public key is no PEM text (-----BEGIN PUBLIC KEY-----)");
   else if (private && public && EVP_PKEY_eq(private, public) != 1)

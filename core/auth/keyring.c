@@ -17,8 +17,8 @@ static void set_master(struct keyring *k, const void *secret, size_t size) {
   digest_of(secret, size, hex);
   for (size_t i = 0; i < MASTER_SIZE; i++) {
     unsigned char high = (unsigned char)hex[2 * i], low = (unsigned char)hex[2 * i + 1];
-    k->master[i] = (unsigned char)((high <= '9' ? high - '0' : high - 'a' + 10) << 4 |
-                                   (low <= '9' ? low - '0' : low - 'a' + 10));
+    k->master[i] =
+        (unsigned char)((high <= '9' ? high - '0' : high - 'a' + 10) << 4 | (low <= '9' ? low - '0' : low - 'a' + 10));
   }
   k->master_lasts = true;
   OPENSSL_cleanse(hex, sizeof(hex));
@@ -53,7 +53,8 @@ static enum err open_keys(struct keyring *k, const struct keyring_options *o, st
 
 enum err keyring_open(struct keyring **keyring, const struct keyring_options *o, struct error *e) {
   *keyring = NULL;
-  if (!o->file && !o->own_file) return error_set(e, ERR_USAGE, "no key: name a key set or a file for a key of one's own");
+  if (!o->file && !o->own_file)
+    return error_set(e, ERR_USAGE, "no key: name a key set or a file for a key of one's own");
   if (o->skew_s > SKEW_MAX_S)
     return error_set(e, ERR_USAGE, "tokens may count for at most %d s after their end, not %u", SKEW_MAX_S, o->skew_s);
   struct keyring *k = mem_alloc(sizeof(*k));

@@ -1,7 +1,7 @@
 /* keyring.h - what the files of the keyring share.
  *
- * Locks, none taken inside another: keys (which set is in force, its stamps), tickets, revocations. A set is immutable and
- * counted, so that a token is checked outside of any lock. */
+ * Locks, none taken inside another: keys (which set is in force, its stamps), tickets, revocations. A set is immutable
+ * and counted, so that a token is checked outside of any lock. */
 #pragma once
 #include <pthread.h>
 
@@ -11,7 +11,7 @@
 
 enum {
   TOKEN_BYTES_MAX = 8 * 1024,
-  NAME_BYTES_MAX = 255,  /* of subjects, ids of grants and tokens: what the store takes */
+  NAME_BYTES_MAX = 255,        /* of subjects, ids of grants and tokens: what the store takes */
   EARLY_US = 10 * 1000 * 1000, /* `nbf` and `iat` may lie so far ahead: an issuer's clock is never exactly ours */
   MASTER_SIZE = 32,
 };
@@ -52,8 +52,5 @@ struct keyset *keyring_keys(struct keyring *keyring); /* held: keyset_release */
 /* claims.c: fills the principal from a payload whose signature has been checked; ERR_DENIED. */
 enum err claims_judge(const struct keyring *keyring, const struct value *payload, struct principal *principal,
                       struct error *e);
-/* sealing.c: HKDF-SHA256 (RFC 5869) of the master secret. */
-bool keyring_derive(const struct keyring *keyring, const void *salt, size_t salt_size, const char *purpose, unsigned char *out,
-            size_t size);
 void tickets_clear(struct keyring *keyring);
 void revocations_clear(struct keyring *keyring);

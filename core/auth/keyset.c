@@ -68,7 +68,8 @@ struct keyset *keyset_of_secret(const char *kid, const char *secret) {
   return set;
 }
 
-/* ---- one key ------------------------------------------------------------------------------------------------------ */
+/* ---- one key ------------------------------------------------------------------------------------------------------
+ */
 
 /* The text of a key of the map, from the file itself or from the one that it names. */
 static enum err bytes_of(struct loading *l, const struct node *node, const char *name, bool secret, struct buf *out,
@@ -87,7 +88,8 @@ static const char *misfit(const struct node *node, enum key_alg alg) {
   bool secret = node_get(node, "secret"), secret_file = node_get(node, "secret-file");
   bool public = node_get(node, "public-key"), public_file = node_get(node, "public-key-file");
   bool private = node_get(node, "private-key-file");
-  if (alg == KEY_HS256 && (public || public_file || private)) return "HS256 takes `secret` or `secret-file`, no key pair";
+  if (alg == KEY_HS256 && (public || public_file || private))
+    return "HS256 takes `secret` or `secret-file`, no key pair";
   if (alg == KEY_HS256 && secret == secret_file) return "HS256 needs one of `secret` and `secret-file`";
   if (alg == KEY_HS256) return NULL;
   if (secret || secret_file) return "a secret belongs to HS256";
@@ -155,7 +157,8 @@ static void load_key(struct loading *l, const struct node *node, size_t keys) {
   l->set->keys[l->set->count++] = key;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------------ */
+/* ---- the file ------------------------------------------------------------------------------------------------------
+ */
 
 static void load_keys(struct loading *l, const struct node *root) {
   struct schema schema = {.what = "a key set", .rules = set_rules};

@@ -1,5 +1,5 @@
-/* keyset.h - the keys that tokens are checked with, as one file names them. Never changed once it is loaded: a new file is
- * a new set, and whoever verifies holds the one it began with. */
+/* keyset.h - the keys that tokens are checked with, as one file names them. Never changed once it is loaded: a new file
+ * is a new set, and whoever verifies holds the one it began with. */
 #pragma once
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -49,10 +49,11 @@ struct keyset *keyset_of_secret(const char *kid, const char *secret); /* one HS2
 struct keyset *keyset_hold(struct keyset *set);
 void keyset_release(struct keyset **set);
 
-/* ---- ownkey.c: a secret of this daemon's own ------------------------------------------------------------------------ */
+/* ---- ownkey.c: a secret of this daemon's own ------------------------------------------------------------------------
+ */
 
-/* Reads it; makes it (32 random bytes as base64url, 0600, durable) when it is absent. Of two that make it at once, both get
- * the same. *secret is owned. */
+/* Reads it; makes it (32 random bytes as base64url, 0600, durable) when it is absent. Of two that make it at once, both
+ * get the same. *secret is owned. */
 enum err ownkey_read(const char *path, char **secret, struct error *e);
 
 /* ---- keymaterial.c: one key's bytes ------------------------------------------------------------------------------ */

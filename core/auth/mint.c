@@ -43,7 +43,7 @@ static enum err set_id(struct value *claims, struct error *e) {
 static enum err write_claims(const struct keyring *k, const struct principal *p, struct buf *json, struct error *e) {
   value_auto struct value *claims = value_map();
   int64_t now = clock_wall(k->clock);
-  value_set_text(claims, "sub", p->subject);
+  if (p->subject) value_set_text(claims, "sub", p->subject);
   value_set_number(claims, "iat", (double)(now / 1000) / 1e3);
   value_set_int(claims, "exp", (p->expires_us ? p->expires_us : now + HOUR_US) / 1000000);
   set_scopes(claims, p->scopes);
@@ -60,7 +60,8 @@ static enum err write_claims(const struct keyring *k, const struct principal *p,
 }
 
 static int sign(jwt_t *jwt, const struct key *key, const char *json, char **text) {
-  static const jwt_alg_t algs[] = {[KEY_HS256] = JWT_ALG_HS256, [KEY_RS256] = JWT_ALG_RS256, [KEY_ES256] = JWT_ALG_ES256};
+  static const jwt_alg_t algs[] = {
+      [KEY_HS256] = JWT_ALG_HS256, [KEY_RS256] = JWT_ALG_RS256, [KEY_ES256] = JWT_ALG_ES256};
   int fault = jwt_add_grants_json(jwt, json);
   if (!fault && key->kid) fault = jwt_add_header(jwt, "kid", key->kid);
   if (!fault) fault = jwt_set_alg(jwt, algs[key->alg], (const unsigned char *)key->sign.data, (int)key->sign.size);
@@ -88,8 +89,9 @@ enum err keyring_mint(struct keyring *k, const struct principal *p, char **token
   struct error local;
   *token = NULL;
   if (!e) e = &local;
-  enum err status = key ? write_claims(k, p, &json, e)
-                        : error_set(e, ERR_UNSUPPORTED, "the key set has public keys only: who holds a private one makes tokens");
+  enum err status =
+      key ? write_claims(k, p, &json, e)
+          : error_set(e, ERR_UNSUPPORTED, "the key set has public keys only: who holds a private one makes tokens");
   if (!status) status = make(key, &json, token, e);
   keyset_release(&keys);
   return status;

@@ -1,4 +1,5 @@
-/* Tokens that count no more although their time is not over. Sorted by name; what no valid token can match is dropped. */
+/* Tokens that count no more although their time is not over. Sorted by name; what no valid token can match is dropped.
+ */
 #include <string.h>
 
 #include "auth/keyring.h"
@@ -67,8 +68,8 @@ static bool matches(const struct keyring *k, const char *kind, const char *id, i
 
 bool keyring_is_revoked(struct keyring *k, const struct principal *p) {
   pthread_mutex_lock(&k->revocations_lock);
-  bool revoked = k->revocation_count &&
-                 (matches(k, "jti", p->token_id, 0) || matches(k, "sub", p->subject, p->issued_us));
+  bool revoked =
+      k->revocation_count && (matches(k, "jti", p->token_id, 0) || matches(k, "sub", p->subject, p->issued_us));
   pthread_mutex_unlock(&k->revocations_lock);
   return revoked;
 }

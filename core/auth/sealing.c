@@ -1,5 +1,5 @@
-/* What the daemon's own secret is good for besides tokens: signed links, and text that rests encrypted. Every purpose has a
- * key of its own (HKDF), so that nothing made for one can serve another. */
+/* What the daemon's own secret is good for besides tokens: signed links, and text that rests encrypted. Every purpose
+ * has a key of its own (HKDF), so that nothing made for one can serve another. */
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -16,23 +16,26 @@
 enum { SALT = 32, KEY = 32, NONCE = 12, TAG = 16, SEAL_BYTES_MAX = 1 << 20 };
 static const char seal_mark[] = "v1.";
 
-bool keyring_derive(const struct keyring *k, const void *salt, size_t salt_size, const char *purpose, unsigned char *out,
-            size_t size) {
+/* HKDF-SHA256 (RFC 5869) of the master secret. */
+static bool derive(const struct keyring *k, const void *salt, size_t salt_size, const char *purpose, unsigned char *out,
+                   size_t size) {
   EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
   EVP_KDF_CTX *context = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
   char digest[] = "SHA256";
-  OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-                         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)k->master, MASTER_SIZE),
-                         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)(uintptr_t)salt, salt_size),
-                         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)purpose, strlen(purpose)),
-                         OSSL_PARAM_construct_end()};
+  OSSL_PARAM params[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)k->master, MASTER_SIZE),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)(uintptr_t)salt, salt_size),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)purpose, strlen(purpose)),
+      OSSL_PARAM_construct_end()};
   bool done = context && EVP_KDF_derive(context, out, size, params) == 1;
   EVP_KDF_CTX_free(context);
   EVP_KDF_free(kdf);
   return done;
 }
 
-/* ---- links ---------------------------------------------------------------------------------------------------------- */
+/* ---- links ----------------------------------------------------------------------------------------------------------
+ */
 
 void link_sign(struct keyring *k, const char *method, const char *path, int64_t expires_s, char signature[65]) {
   static const char purpose[] = "stagemill link v1";
@@ -41,7 +44,7 @@ void link_sign(struct keyring *k, const char *method, const char *path, int64_t 
   mem_auto char *text = mem_format("%s\n%lld\n%s", method, (long long)expires_s, path);
   buf_auto struct buf out = {0};
   signature[0] = '\0'; /* verifies nothing */
-  if (!keyring_derive(k, "", 0, purpose, key, sizeof(key))) return;
+  if (!derive(k, "", 0, purpose, key, sizeof(key))) return;
   if (HMAC(EVP_sha256(), key, sizeof(key), (const unsigned char *)text, strlen(text), mac, &size)) {
     base64url_add(&out, mac, size);
     memcpy(signature, buf_string(&out), out.size + 1);
@@ -60,10 +63,11 @@ enum err link_verify(struct keyring *k, const char *method, const char *path, in
   return ERR_OK;
 }
 
-/* ---- seals: "v1." base64url(salt, sealed text, tag); key and nonce come from the salt, so neither is ever used twice --- */
+/* ---- seals: "v1." base64url(salt, sealed text, tag); key and nonce come from the salt, so neither is ever used twice
+ * --- */
 
 static bool seal_key(const struct keyring *k, const unsigned char salt[SALT], unsigned char out[KEY + NONCE]) {
-  return keyring_derive(k, salt, SALT, "stagemill seal v1", out, KEY + NONCE);
+  return derive(k, salt, SALT, "stagemill seal v1", out, KEY + NONCE);
 }
 
 static bool cipher_run(EVP_CIPHER_CTX *c, const unsigned char secret[KEY + NONCE], const char *context,
@@ -77,8 +81,8 @@ static bool cipher_run(EVP_CIPHER_CTX *c, const unsigned char secret[KEY + NONCE
   return !encrypt || EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_GCM_GET_TAG, TAG, tag) == 1;
 }
 
-static bool cipher(const struct keyring *k, const unsigned char salt[SALT], const char *context, const unsigned char *in,
-                   int size, unsigned char *out, unsigned char tag[TAG], bool encrypt) {
+static bool cipher(const struct keyring *k, const unsigned char salt[SALT], const char *context,
+                   const unsigned char *in, int size, unsigned char *out, unsigned char tag[TAG], bool encrypt) {
   unsigned char secret[KEY + NONCE];
   EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
   bool done = c && seal_key(k, salt, secret) && cipher_run(c, secret, context, in, size, out, tag, encrypt);
@@ -117,7 +121,8 @@ enum err unseal(struct keyring *k, const char *context, const char *sealed, char
   if (!cipher(k, bytes, context, bytes + SALT, (int)size, (unsigned char *)out, bytes + SALT + size, false)) {
     OPENSSL_cleanse(out, size);
     free(out);
-    return error_set(e, ERR_DENIED, "what was kept encrypted was changed, is for something else, or the key was replaced");
+    return error_set(e, ERR_DENIED,
+                     "what was kept encrypted was changed, is for something else, or the key was replaced");
   }
   *plain = out;
   return ERR_OK;

@@ -1,5 +1,5 @@
-/* One-time tickets: a credential short and short-lived enough to stand in an address. They live in memory: a restart ends
- * them, and their holders ask again. */
+/* One-time tickets: a credential short and short-lived enough to stand in an address. They live in memory: a restart
+ * ends them, and their holders ask again. */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -8,7 +8,13 @@
 #include "auth/keyring.h"
 #include "base/mem.h"
 
-enum { TICKET_US = 30 * 1000 * 1000, TICKETS_MAX = 10000, TICKETS_PER_SUBJECT = 100, TICKET_BYTES = 32, ROOM_STEP = 64 };
+enum {
+  TICKET_US = 30 * 1000 * 1000,
+  TICKETS_MAX = 10000,
+  TICKETS_PER_SUBJECT = 100,
+  TICKET_BYTES = 32,
+  ROOM_STEP = 64
+};
 
 static bool digest_ticket(const char *text, unsigned char digest[32]) {
   return EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) == 1;
@@ -94,7 +100,8 @@ enum err ticket_redeem(struct keyring *k, const char *ticket, struct principal *
   bool ended = clock_wall(k->clock) >= p->expires_us + k->skew_us;
   if (!ended && !keyring_is_revoked(k, p)) return ERR_OK;
   principal_clear(p);
-  return error_set(e, ERR_DENIED, ended ? "the token behind the ticket has expired" : "the token behind the ticket was revoked");
+  return error_set(e, ERR_DENIED,
+                   ended ? "the token behind the ticket has expired" : "the token behind the ticket was revoked");
 }
 
 void tickets_clear(struct keyring *k) {

@@ -1,8 +1,8 @@
 /* Tokens from outside: taken apart, matched with a key, checked by libjwt, judged.
  *
  * libjwt 1.10 decides by the token's own header which algorithm it runs, reads claims loosely and lets its JSON reader
- * recurse 2,048 levels deep before any signature is looked at. So header and payload are read here first, with bounds, the
- * algorithm has to be that of the key, and of libjwt only the verdict on the signature is used. */
+ * recurse 2,048 levels deep before any signature is looked at. So header and payload are read here first, with bounds,
+ * the algorithm has to be that of the key, and of libjwt only the verdict on the signature is used. */
 #include <jwt.h>
 #include <string.h>
 
@@ -24,8 +24,7 @@ static void token_clear(struct token *t) {
 static enum err read_part(const char *text, size_t size, const char *what, struct value **v, struct error *e) {
   buf_auto struct buf json = {0};
   struct error inner;
-  if (!base64url_read(text, size, &json))
-    return error_set(e, ERR_DENIED, "the token's %s is not in base64url", what);
+  if (!base64url_read(text, size, &json)) return error_set(e, ERR_DENIED, "the token's %s is not in base64url", what);
   enum err status = value_from_json(buf_string(&json), json.size, v, &inner);
   if (!status && (*v)->type == VALUE_MAP) return ERR_OK;
   error_set(e, ERR_DENIED, "the token's %s is no JSON object", what);
