@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t read_us(clockid_t which) {
@@ -79,4 +80,65 @@ const char *clock_human(int64_t us, char out[32]) {
       snprintf(out, 32, "%s%" PRIu64 " d", sign, hours / 24);
   }
   return out;
+}
+
+/* Exactly `digits` digits within a range. */
+static bool parse_number(const char **at, int digits, int least, int most, int *n) {
+  *n = 0;
+  for (int i = 0; i < digits; i++) {
+    if ((*at)[i] < '0' || (*at)[i] > '9') return false;
+    *n = *n * 10 + (*at)[i] - '0';
+  }
+  *at += digits;
+  return *n >= least && *n <= most;
+}
+
+static bool parse_char(const char **at, const char *any) {
+  if (!**at || !strchr(any, **at)) return false;
+  (*at)++;
+  return true;
+}
+
+static bool parse_fraction(const char **at, int64_t *us) {
+  *us = 0;
+  if (**at != '.') return true;
+  (*at)++;
+  int64_t unit = 100000;
+  if (**at < '0' || **at > '9') return false;
+  for (; **at >= '0' && **at <= '9'; (*at)++, unit /= 10) *us += (**at - '0') * unit;
+  return true;
+}
+
+static bool parse_zone(const char **at, int64_t *ahead_us) {
+  int sign = **at == '-' ? -1 : 1, hours, minutes;
+  *ahead_us = 0;
+  if (parse_char(at, "Zz")) return true;
+  if (!parse_char(at, "+-") || !parse_number(at, 2, 0, 23, &hours) || !parse_char(at, ":")) return false;
+  if (!parse_number(at, 2, 0, 59, &minutes)) return false;
+  *ahead_us = (int64_t)sign * (hours * 60 + minutes) * 60 * 1000000;
+  return true;
+}
+
+static bool parse_time(const char **at, struct tm *tm, int64_t *us) {
+  *us = 0;
+  if (!parse_number(at, 2, 0, 23, &tm->tm_hour) || !parse_char(at, ":") || !parse_number(at, 2, 0, 59, &tm->tm_min)) return false;
+  if (**at != ':') return true;
+  (*at)++;
+  return parse_number(at, 2, 0, 60, &tm->tm_sec) && parse_fraction(at, us);
+}
+
+bool clock_parse(const char *text, int64_t *wall_us) {
+  struct tm tm = {0};
+  int64_t us = 0, ahead_us = 0;
+  if (!parse_number(&text, 4, 1970, 9999, &tm.tm_year) || !parse_char(&text, "-")) return false;
+  if (!parse_number(&text, 2, 1, 12, &tm.tm_mon) || !parse_char(&text, "-")) return false;
+  if (!parse_number(&text, 2, 1, 31, &tm.tm_mday)) return false;
+  if (*text && (!parse_char(&text, "Tt ") || !parse_time(&text, &tm, &us) || !parse_zone(&text, &ahead_us))) return false;
+  int day = tm.tm_mday;
+  tm.tm_year -= 1900;
+  tm.tm_mon--;
+  time_t s = timegm(&tm);
+  if (*text || tm.tm_mday != day) return false; /* 31 June would have become 1 July */
+  *wall_us = (int64_t)s * 1000000 + us - ahead_us;
+  return true;
 }

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/owner.h"
 #include "cli/print.h"
+#include "cli/remote.h"
 
 enum { TAIL_BYTES = 2000, TAIL_LINES = 5 };
 
@@ -56,9 +57,10 @@ static char *read_tail(const char *path) {
 static void explain_log(const char *folder, const struct value *job, const char *stage, struct buf *out) {
   const struct value *attempts = value_get(job, "attempts");
   mem_auto char *path = NULL;
+  if (!folder) return; /* a daemon's: `stagemill logs` prints it */
   for (size_t i = attempts ? attempts->count : 0; i-- > 0 && !path;)
     if (lists(value_get_text(attempts->items[i], "stages", ""), stage))
-      path = mem_format("%s/jobs/%s/logs/%lld.log", folder ? folder : "", value_get_text(job, "id", ""),
+      path = mem_format("%s/jobs/%s/logs/%lld.log", folder, value_get_text(job, "id", ""),
                         (long long)value_get_int(attempts->items[i], "fence", 0));
   mem_auto char *tail = path ? read_tail(path) : NULL;
   if (!tail) return;
@@ -113,7 +115,7 @@ static void explain_cure(const struct options *options, const struct value *job,
 
 static void explain_text(const struct options *options, const struct value *job, struct buf *out) {
   struct error ignored = {0};
-  mem_auto char *folder = owner_folder(options, &ignored);
+  mem_auto char *folder = remote_named(options) ? NULL : owner_folder(options, &ignored);
   const char *reason = value_get_text(job, "waitReason", NULL);
   const struct value *stages = value_get(job, "stages");
   buf_format(out, "job %s (%s, %s) %s %s", value_get_text(job, "id", ""), value_get_text(job, "pipeline", ""),
@@ -127,8 +129,29 @@ static void explain_text(const struct options *options, const struct value *job,
   explain_cure(options, job, out);
 }
 
+static int explain_remote(const struct options *options) {
+  int code = CLI_DONE;
+  struct error e = {0};
+  value_auto struct value *job = NULL;
+  struct remote *remote = remote_open(options, &code);
+  if (!remote) return code;
+  mem_auto char *id = remote_job(remote, options_count(options) ? options_operand(options, 0) : "last", &e);
+  mem_auto char *path = mem_format("/api/v1/jobs/%s%s", id ? id : "", options_flag(options, "json") ? "/explain" : "");
+  if (!id)
+    code = cli_error(&e);
+  else
+    job = remote_ask(remote, "GET", path, NULL, &code);
+  remote_close(&remote);
+  if (!job || code) return code;
+  if (options_flag(options, "json")) return print_json(job, CLI_DONE);
+  buf_auto struct buf out = {0};
+  explain_text(options, job, &out);
+  return cli_print(&out, CLI_DONE);
+}
+
 static int explain_run(const struct options *options) {
   int code = CLI_DONE;
+  if (remote_named(options)) return explain_remote(options);
   value_auto struct value *request = value_map(), *answer = NULL;
   value_set_text(request, "op", "job");
   value_set_text(request, "id", options_count(options) ? options_operand(options, 0) : "last");
@@ -141,7 +164,7 @@ static int explain_run(const struct options *options) {
 }
 
 static const enum word_kind explain_words[] = {WORD_JOB, 0};
-static const struct option_row explain_options[] = {OWNER_OPTIONS, OPTION_JSON, OPTIONS_END};
+static const struct option_row explain_options[] = {OWNER_OPTIONS, REMOTE_OPTIONS, OPTION_JSON, OPTIONS_END};
 
 const struct command command_explain = {
     .name = "explain",
@@ -152,6 +175,7 @@ const struct command command_explain = {
     .words = explain_words,
     .options = explain_options,
     .details = "ID may be a unique beginning of a job's id; without one it is the last job.\n\n"
-               "Without --state and -o the user's state home is looked at, then /var/lib/stagemill.\n",
+               "With --server a daemon is asked. Without it, --state and -o the user's state home is looked at, then\n"
+               "/var/lib/stagemill.\n",
     .run = explain_run,
 };

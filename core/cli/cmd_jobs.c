@@ -1,8 +1,14 @@
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "cli/command.h"
 #include "cli/owner.h"
 #include "cli/print.h"
+#include "cli/remote.h"
+
+static const char *const jobs_filters[] = {"status", "pipeline", "asset", "owner", "batch", "since", "cursor"};
+enum { JOBS_FILTERS = sizeof jobs_filters / sizeof *jobs_filters };
 
 static void jobs_row(const struct value *job, struct buf *out) {
   buf_format(out, "%-26s  %-10s %5.1f %%  %-16s %s\n", value_get_text(job, "id", ""), value_get_text(job, "status", ""),
@@ -15,8 +21,9 @@ static int jobs_list(const struct options *options) {
   int code = CLI_DONE;
   value_auto struct value *request = value_map(), *answer = NULL;
   value_set_text(request, "op", "jobs");
-  if (options_value(options, "status")) value_set_text(request, "status", options_value(options, "status"));
-  if (options_value(options, "pipeline")) value_set_text(request, "pipeline", options_value(options, "pipeline"));
+  for (size_t i = 0; i < JOBS_FILTERS; i++)
+    if (options_value(options, jobs_filters[i])) value_set_text(request, jobs_filters[i], options_value(options, jobs_filters[i]));
+  if (options_value(options, "limit")) value_set_int(request, "limit", atoi(options_value(options, "limit")));
   answer = owner_request(options, request, &code);
   if (!answer) return code;
   const struct value *jobs = value_get(answer, "jobs");
@@ -55,8 +62,60 @@ static void job_text(const struct value *job, struct buf *out) {
   for (size_t i = 0; attempts && i < attempts->count; i++) job_attempt_row(attempts->items[i], out);
 }
 
+/* ---- of a daemon ----------------------------------------------------------------------------------------------------- */
+
+static char *jobs_query(const struct options *options) {
+  buf_auto struct buf path = {0};
+  buf_text(&path, "/api/v1/jobs");
+  for (size_t i = 0, n = 0; i <= JOBS_FILTERS; i++) {
+    const char *name = i < JOBS_FILTERS ? jobs_filters[i] : "limit", *value = options_value(options, name);
+    mem_auto char *encoded = value ? remote_encode(value) : NULL;
+    if (value) buf_format(&path, "%c%s=%s", n++ ? '&' : '?', name, encoded);
+  }
+  return buf_take(&path);
+}
+
+static int jobs_remote_list(struct remote *remote, const struct options *options) {
+  int code = CLI_DONE;
+  mem_auto char *path = jobs_query(options);
+  value_auto struct value *answer = remote_ask(remote, "GET", path, NULL, &code);
+  if (!answer) return code;
+  if (options_flag(options, "json")) return print_json(value_get(answer, "jobs"), CLI_DONE);
+  buf_auto struct buf out = {0};
+  const struct value *jobs = value_get(answer, "jobs");
+  for (size_t i = 0; jobs && i < jobs->count; i++) jobs_row(jobs->items[i], &out);
+  if (!out.size) buf_text(&out, "no jobs\n");
+  if (value_get_text(answer, "next", NULL))
+    buf_format(&out, "there are more: --cursor %s\n", value_get_text(answer, "next", ""));
+  return cli_print(&out, CLI_DONE);
+}
+
+static int jobs_remote_one(struct remote *remote, const struct options *options) {
+  int code = CLI_DONE;
+  struct error e = {0};
+  mem_auto char *id = remote_job(remote, options_operand(options, 0), &e);
+  if (!id) return cli_error(&e);
+  mem_auto char *path = mem_format("/api/v1/jobs/%s", id);
+  value_auto struct value *job = remote_ask(remote, "GET", path, NULL, &code);
+  if (!job) return code;
+  if (options_flag(options, "json")) return print_json(job, CLI_DONE);
+  buf_auto struct buf out = {0};
+  job_text(job, &out);
+  return cli_print(&out, CLI_DONE);
+}
+
+static int jobs_remote(const struct options *options) {
+  int code = CLI_DONE;
+  struct remote *remote = remote_open(options, &code);
+  if (!remote) return code;
+  code = (options_count(options) ? jobs_remote_one : jobs_remote_list)(remote, options);
+  remote_close(&remote);
+  return code;
+}
+
 static int jobs_run(const struct options *options) {
   int code = CLI_DONE;
+  if (remote_named(options)) return jobs_remote(options);
   const char *id = options_operand(options, 0);
   if (!id) return jobs_list(options);
   value_auto struct value *request = value_map(), *answer = NULL;
@@ -72,8 +131,15 @@ static int jobs_run(const struct options *options) {
 
 static const struct option_row jobs_options[] = {
     OWNER_OPTIONS,
+    REMOTE_OPTIONS,
     OPTION_VALUE("status", 0, "STATUS", WORD_TEXT, "only jobs of this status"),
-    OPTION_VALUE("pipeline", 0, "NAME", WORD_TEXT, "only jobs of this pipeline"),
+    OPTION_VALUE("pipeline", 0, "NAME", WORD_PIPELINE, "only jobs of this pipeline"),
+    OPTION_VALUE("asset", 0, "ID", WORD_TEXT, "only jobs about this asset"),
+    OPTION_VALUE("owner", 0, "NAME", WORD_TEXT, "only jobs of this owner (scope admin)"),
+    OPTION_VALUE("batch", 0, "ID", WORD_TEXT, "only jobs of this batch"),
+    OPTION_VALUE("since", 0, "TIME", WORD_TEXT, "only jobs queued since then, such as 2026-01-31T08:00:00Z"),
+    OPTION_VALUE("limit", 0, "N", WORD_TEXT, "at most so many (100)"),
+    OPTION_VALUE("cursor", 0, "CURSOR", WORD_TEXT, "where an earlier list ended"),
     OPTION_JSON,
     OPTIONS_END,
 };
@@ -87,6 +153,7 @@ const struct command command_jobs = {
     .words = jobs_words,
     .options = jobs_options,
     .details = "ID may be a unique beginning of a job's id, or `last`.\n\n"
-               "Without --state and -o the user's state home is looked at, then /var/lib/stagemill.\n",
+               "With --server a daemon is asked. Without it, --state and -o the user's state home is looked at, then\n"
+               "/var/lib/stagemill.\n",
     .run = jobs_run,
 };

@@ -31,6 +31,15 @@ struct command {
   X(cancel)                                                                                                            \
   X(retry)                                                                                                             \
   X(explain)                                                                                                           \
+  X(pause)                                                                                                             \
+  X(resume)                                                                                                            \
+  X(submit)                                                                                                            \
+  X(watch)                                                                                                             \
+  X(upload)                                                                                                            \
+  X(batch)                                                                                                             \
+  X(logs)                                                                                                              \
+  X(artifacts)                                                                                                         \
+  X(stats)                                                                                                             \
   X(state)
 #else
 #define COMMAND_TABLE_ENGINE(X)

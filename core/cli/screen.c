@@ -282,6 +282,15 @@ static const char *outcome_error(const struct value *event) {
   return value_get_text(event, "error", "");
 }
 
+/* Without an output folder the job is another process's: what helps there is asked for by its id. */
+static void outcome_hint(const struct screen *s, const struct value *event) {
+  if (s->output_folder)
+    fprintf(stderr, "  `stagemill explain last -o %s` says more; the same command tries again\n", s->output_folder);
+  else
+    fprintf(stderr, "  `stagemill explain %s` says more; `stagemill retry %s` tries again\n",
+            value_get_text(event, "jobId", "last"), value_get_text(event, "jobId", "last"));
+}
+
 int screen_outcome(struct screen *s, const struct value *event) {
   const char *type = value_get_text(event, "type", ""), *status = value_get_text(event, "status", "");
   const char *end = strcmp(type, "state") == 0 ? status : type;
@@ -290,7 +299,7 @@ int screen_outcome(struct screen *s, const struct value *event) {
   if (code < 0) return code;
   bars_free(&s->bars);
   if (code == CLI_DONE) {
-    screen_say(s, "completed: %s", s->output_folder);
+    screen_say(s, s->output_folder ? "completed: %s" : "completed", s->output_folder);
     outcome_result(s, event);
   } else if (code == CLI_CANCELLED) {
     screen_say(s, "cancelled");
@@ -298,8 +307,7 @@ int screen_outcome(struct screen *s, const struct value *event) {
     mem_auto char *error = mem_text(outcome_error(event));
     print_tame(error);
     cli_complain(code, "the job failed%s%s: %s", *stage ? " in stage " : "", stage, error);
-    if (s->mode != SCREEN_JSON)
-      fprintf(stderr, "  `stagemill explain last -o %s` says more; the same command tries again\n", s->output_folder);
+    if (s->mode != SCREEN_JSON) outcome_hint(s, event);
   }
   return code;
 }

@@ -10,7 +10,7 @@
 enum screen_mode { SCREEN_BARS = 1, SCREEN_LINES, SCREEN_JSON, SCREEN_QUIET };
 
 struct screen;
-struct screen *screen_new(enum screen_mode mode, const char *output_folder);
+struct screen *screen_new(enum screen_mode mode, const char *output_folder); /* NULL: the job is a daemon's */
 void screen_free(struct screen **screen); /* leaves the terminal as it was */
 /* SCREEN_BARS when stderr is a terminal that can move its cursor, else SCREEN_LINES. */
 enum screen_mode screen_detect(void);

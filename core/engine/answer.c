@@ -53,7 +53,14 @@ static enum err answer_jobs(struct engine *engine, const struct value *request, 
                      "'%s' is no status: use queued, processing, retrying, held, paused, completed, failed or cancelled",
                      word);
   if (word) filter.statuses = 1u << status;
+  const char *since = value_get_text(request, "since", NULL);
+  if (since && !clock_parse(since, &filter.since_us))
+    return error_set(e, ERR_USAGE, "'%s' is no time: write it like 2026-01-31T08:00:00Z", since);
   filter.pipeline = value_get_text(request, "pipeline", NULL);
+  filter.asset = value_get_text(request, "asset", NULL);
+  filter.owner = value_get_text(request, "owner", NULL);
+  filter.batch = value_get_text(request, "batch", NULL);
+  filter.before_id = value_get_text(request, "cursor", NULL);
   struct job_list jobs = {0};
   struct value *list = value_list();
   value_map_set(v, "jobs", list);
