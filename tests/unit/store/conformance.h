@@ -8,3 +8,5 @@ int run_verbs(void);
 int run_fences(void);
 int run_reads(void);
 int run_care(void);
+int run_sides(void);
+int run_totals(void);

@@ -140,6 +140,19 @@ static void make_version_1(MDB_txn *txn) {
   assert_int_equal(mdb_put(txn, db_of(txn, "meta"), &key, &value, 0), 0);
 }
 
+/* As version 2 wrote it: no totals, no side records, no waiting jobs in the index. */
+static void make_version_2(MDB_txn *txn) {
+  MDB_cursor *cursor;
+  MDB_val key, value;
+  put_schema(txn, 2);
+  static const char *const younger[] = {"totals", "sides", "side_index"};
+  for (int i = 0; i < 3; i++) assert_int_equal(mdb_drop(txn, db_of(txn, younger[i]), 1), 0);
+  assert_int_equal(mdb_cursor_open(txn, db_of(txn, "index"), &cursor), 0);
+  while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0)
+    if (*(const char *)key.mv_data == 'w') assert_int_equal(mdb_cursor_del(cursor, 0), 0);
+  mdb_cursor_close(cursor);
+}
+
 static void a_newer_store_is_refused_with_the_cure(void **state) {
   struct scene *s = *state;
   struct error e;
@@ -156,7 +169,7 @@ static char *backup_of(const char *folder) {
   DIR *dir = opendir(folder);
   struct dirent *entry;
   while ((entry = readdir(dir)))
-    if (strncmp(entry->d_name, "backup-schema-1-", 16) == 0) found = mem_format("%s/%s", folder, entry->d_name);
+    if (strncmp(entry->d_name, "backup-schema-", 14) == 0) found = mem_format("%s/%s", folder, entry->d_name);
   closedir(dir);
   return found;
 }
@@ -184,6 +197,28 @@ static void an_older_store_is_backed_up_and_brought_forward(void **state) {
   mem_auto char *backup = backup_of(s->folder);
   assert_non_null(backup);
   scene_reopen(s); /* settled: no second backup, and the check at the end finds nothing */
+}
+
+static void version_2_is_brought_forward_too(void **state) {
+  struct scene *s = *state;
+  struct answer a = submit(s, "a"), b = submit(s, "b");
+  set_status(s, a.job, JOB_FAILED);
+  store_close(&s->store);
+  with_env(s->folder, make_version_2);
+  scene_reopen(s);
+  struct totals_list totals;
+  assert_int_equal(store_totals(s->store, &totals, NULL), ERR_OK);
+  assert_int_equal(totals.count, 1);
+  assert_int_equal(totals.items[0].ended_failed, 1);
+  assert_int_equal(totals.items[0].counts.by_status[JOB_QUEUED], 1);
+  totals_list_clear(&totals);
+  struct job_list jobs;
+  assert_int_equal(store_waiting_jobs(s->store, 0, 10, &jobs, NULL), ERR_OK);
+  assert_int_equal(jobs.count, 1);
+  assert_string_equal(jobs.items[0].id, b.job);
+  job_list_clear(&jobs);
+  mem_auto char *backup = backup_of(s->folder);
+  assert_non_null(backup);
 }
 
 /* ---- damage ---- */
@@ -320,6 +355,7 @@ int main(void) {
       PROVES(a_commit_torn_at_its_last_write_reopens_the_store),
       PROVES(a_newer_store_is_refused_with_the_cure),
       PROVES(an_older_store_is_backed_up_and_brought_forward),
+      PROVES(version_2_is_brought_forward_too),
       PROVES(the_check_finds_planted_damage),
       PROVES(a_file_that_is_no_store_is_refused),
       PROVES(a_cut_file_gives_errors_not_a_signal),
