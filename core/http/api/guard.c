@@ -85,6 +85,8 @@ struct guarding {
   const struct principal *who;
   const char *name; /* of the parameter */
   const char *input;
+  const struct pipeline *pipeline;
+  const struct value *given; /* parameters that guard_params let through */
 };
 
 static enum err guard_target(const struct guarding *g, const char *text, struct error *e) {
@@ -165,12 +167,26 @@ static enum err guard_stage(const struct settings *settings, const struct pipeli
                    "when the operator lists it under inline.stages", stage->id, stage->uses);
 }
 
+/* Was looked at already: the job's input, or a file or URL that was given as a parameter. */
+static bool guard_knows(const struct guarding *g, const char *text) {
+  if (!text || (*text != '/' && !strstr(text, "://"))) return false;
+  if (g->input && strcmp(text, g->input) == 0) return true;
+  for (size_t i = 0; g->given && i < g->given->count; i++) {
+    const struct param_type *type = param_of(g->pipeline, g->given->keys[i]);
+    const struct value *v = g->given->items[i];
+    if (!type || !(type->takes & (SM_TAKES_FILE | SM_TAKES_TARGET))) continue;
+    if (v->type == VALUE_TEXT && strcmp(v->text, text) == 0) return true;
+    for (size_t k = 0; v->type == VALUE_LIST && k < v->count; k++)
+      if (v->items[k]->type == VALUE_TEXT && strcmp(v->items[k]->text, text) == 0) return true;
+  }
+  return false;
+}
+
 static enum err guard_reach(void *context, const struct reach *reach, struct error *e) {
   const struct guarding *g = context;
   mem_auto char *path = NULL;
   const char *where = reach->stage ? reach->stage : "params", *what = reach->setting ? reach->setting : "?";
-  /* The job's own input was looked at when it was named. */
-  if (reach->text && g->input && strcmp(reach->text, g->input) == 0) return ERR_OK;
+  if (reach->kind != REACH_SECRET && guard_knows(g, reach->text)) return ERR_OK;
   switch (reach->kind) {
   case REACH_SECRET:
     return error_set(e, ERR_DENIED, "the pipeline uses secrets.%.60s: in one that comes with a request that takes scope admin",
@@ -187,12 +203,15 @@ static enum err guard_reach(void *context, const struct reach *reach, struct err
 }
 
 enum err guard_inline(struct service *service, const struct principal *who, const struct pipeline *pipeline,
-                      const struct value *params, const struct value *facts, struct error *e) {
+                      const struct value *given, const struct value *facts, struct error *e) {
   const struct settings *settings = settings_hold(service->settings);
-  struct guarding g = {.service = service, .who = who, .input = value_get_text(facts, "input", NULL)};
+  struct guarding g = {.service = service, .who = who, .pipeline = pipeline, .given = given};
+  value_auto struct value *params = NULL;
   enum err err = ERR_OK;
+  g.input = value_get_text(facts, "input", NULL);
   for (size_t i = 0; i < pipeline->stage_count && !err; i++) err = guard_stage(settings, &pipeline->stages[i], e);
   settings_release(service->settings, &settings);
+  if (!err) err = pipeline_params(pipeline, given, "/", &params, e);
   if (!err && !is_admin(who)) err = pipeline_reach(pipeline, params, facts, guard_reach, &g, e);
   return err;
 }

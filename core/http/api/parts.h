@@ -95,9 +95,10 @@ enum err api_upload_input(struct service *service, const struct principal *who, 
 /* Parameters as the caller gave them, files resolved: a new map. */
 enum err guard_params(struct service *service, const struct principal *who, const struct pipeline *pipeline,
                       const struct value *given, struct value **params, struct error *e);
-/* A pipeline that came in a request: its stages, files, targets and secrets. `facts`: {id, input, name}. */
+/* A pipeline that came in a request: its stages, files, targets and secrets. given: what guard_params made; `facts`: {id, input,
+ * name}. Checks the parameters too. */
 enum err guard_inline(struct service *service, const struct principal *who, const struct pipeline *pipeline,
-                      const struct value *params, const struct value *facts, struct error *e);
+                      const struct value *given, const struct value *facts, struct error *e);
 
 /* ---- api_pipelines.c ------------------------------------------------------------------------------------------------------ */
 
