@@ -37,12 +37,12 @@ static uint64_t check_history(struct check *c, const char *id, uint32_t side) {
     struct event_record event = {0};
     uint64_t seq = s.key.mv_size == prefix.size + 8 ? u64_of((const char *)s.key.mv_data + prefix.size) : 0;
     uint64_t cursor = s.data.mv_size == 8 ? u64_of(s.data.mv_data) : 0;
-    if (seq != expected)
-      complain(c, "%s: event %" PRIu64 " stands where %" PRIu64 " should", id, seq, expected);
+    if (seq != expected) complain(c, "%s: event %" PRIu64 " stands where %" PRIu64 " should", id, seq, expected);
     if (cursor <= last_cursor) complain(c, "%s: event %" PRIu64 " is out of order", id, seq);
     if (!event_load(&c->tx, cursor, &event))
       complain(c, "%s: event %" PRIu64 " is missing", id, seq);
-    else if (!event.job || strcmp(event.job, id) != 0 || event.seq != seq || event.cursor != cursor || event.side != side)
+    else if (!event.job || strcmp(event.job, id) != 0 || event.seq != seq || event.cursor != cursor ||
+             event.side != side)
       complain(c, "%s: event %" PRIu64 " belongs to something else", id, seq);
     event_record_clear(&event);
     last_cursor = cursor;

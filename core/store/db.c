@@ -15,9 +15,9 @@ static const uint64_t MAP_RESERVED = 64ull << 30, MAP_LEAST = 64ull << 20;
 enum { READERS_MAX = 512 };
 
 const char *db_name(enum db db) {
-  static const char *const names[DB_COUNT] = {"meta",   "jobs",    "specs",       "stages",   "attempts", "live",
-                                              "events", "history", "checkpoints", "identity", "open",     "index",
-                                              "totals", "sides",   "side_index"};
+  static const char *const names[DB_COUNT] = {"meta", "jobs",   "specs",   "stages",      "attempts",
+                                              "live", "events", "history", "checkpoints", "identity",
+                                              "open", "index",  "totals",  "sides",       "side_index"};
   return names[db];
 }
 

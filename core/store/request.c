@@ -60,7 +60,8 @@ static void check_id(struct request *r, const char *id, const char *what) {
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 void request_check_record(struct request *r, const struct layout *layout, const void *record) {
   const char *field = record_too_large(layout, record);
-  if (field) request_refuse(r, ERR_TOO_LARGE, "'%s' is above the 16 KiB that the store takes: make it an artifact", field);
+  if (field)
+    request_refuse(r, ERR_TOO_LARGE, "'%s' is above the 16 KiB that the store takes: make it an artifact", field);
 }
 #pragma GCC diagnostic pop
 

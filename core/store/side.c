@@ -1,4 +1,5 @@
-/* Writing side records: what callers ask for, and the verb that does it. All is looked at before anything is written. */
+/* Writing side records: what callers ask for, and the verb that does it. All is looked at before anything is written.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -268,13 +268,13 @@ enum side_kind {
 };
 struct side_record {
   enum side_kind kind;
-  char *id;    /* at most 255 bytes, unique in its kind */
-  char *owner; /* NULL: nobody's */
-  char *group; /* NULL: none */
-  int64_t due_us; /* wall; 0: never */
-  uint64_t version;                /* assigned: 1, 2, ... */
-  int64_t created_us, updated_us;  /* assigned, wall */
-  char *body_json;                 /* at most STORE_VALUE_MAX */
+  char *id;                       /* at most 255 bytes, unique in its kind */
+  char *owner;                    /* NULL: nobody's */
+  char *group;                    /* NULL: none */
+  int64_t due_us;                 /* wall; 0: never */
+  uint64_t version;               /* assigned: 1, 2, ... */
+  int64_t created_us, updated_us; /* assigned, wall */
+  char *body_json;                /* at most STORE_VALUE_MAX */
 };
 struct side_list {
   struct side_record *items;
@@ -282,7 +282,7 @@ struct side_list {
 };
 void side_record_clear(struct side_record *r);
 void side_list_clear(struct side_list *l);
-enum { SIDE_NEW = 0 }; /* expected version: it must not exist */
+enum { SIDE_NEW = 0 };      /* expected version: it must not exist */
 #define SIDE_ANY UINT64_MAX /* expected version: whatever is there, if anything */
 struct side_change {
   const struct side_record *record; /* kind and id always; the rest unless `remove` */
@@ -292,18 +292,19 @@ struct side_change {
   const struct event_draft *events;
   size_t event_count;
 };
-/* All or nothing, in one transaction. ERR_CONFLICT: a version is not the expected one (the message names the record). Answers
- * first_seq, last_seq and last_cursor of the last change that has events. */
+/* All or nothing, in one transaction. ERR_CONFLICT: a version is not the expected one (the message names the record).
+ * Answers first_seq, last_seq and last_cursor of the last change that has events. */
 void store_side(struct store *store, const struct side_change *changes, size_t count, store_done *done, void *context);
 enum err store_side_get(struct store *store, enum side_kind kind, const char *id, struct side_record *record,
                         struct error *e); /* ERR_NOT_FOUND */
 struct side_filter {
   enum side_kind kind;
   const char *owner, *group; /* NULL: any */
-  const char *after_id;      /* page: behind this one in the order of ids (before it when newest_first); NULL: from the end */
-  int64_t due_until_us;      /* only those due (due_us not 0) by then, in the order of due_us; 0: all, in the order of ids */
-  bool newest_first;         /* by id, descending */
-  size_t limit;              /* 0: 100; at most 1000 */
+  const char
+      *after_id; /* page: behind this one in the order of ids (before it when newest_first); NULL: from the end */
+  int64_t due_until_us; /* only those due (due_us not 0) by then, in the order of due_us; 0: all, in the order of ids */
+  bool newest_first;    /* by id, descending */
+  size_t limit;         /* 0: 100; at most 1000 */
 };
 enum err store_sides(struct store *store, const struct side_filter *filter, struct side_list *list, struct error *e);
 
@@ -357,7 +358,8 @@ struct pipeline_totals {
 struct totals_list {
   struct pipeline_totals *items;
   size_t count;
-  uint64_t cursor; /* the last commit they know of, read in the same transaction: whoever counts on from there is right */
+  uint64_t
+      cursor; /* the last commit they know of, read in the same transaction: whoever counts on from there is right */
 };
 void totals_list_clear(struct totals_list *l);
 enum err store_totals(struct store *store, struct totals_list *totals, struct error *e);

@@ -112,9 +112,8 @@ static void one_conflict_leaves_all_of_a_change_undone(void **state) {
   struct side_record a = side(SIDE_BATCH, "a", "o", NULL, 0), b = side(SIDE_BATCH_FILE, "b", "o", "a", 9),
                      c = side(SIDE_BATCH_FILE, "c", "o", "a", 9);
   put(s, c, SIDE_NEW);
-  struct side_change changes[3] = {{.record = &a, .events = &event, .event_count = 1},
-                                   {.record = &b},
-                                   {.record = &c, .expected_version = 5}};
+  struct side_change changes[3] = {
+      {.record = &a, .events = &event, .event_count = 1}, {.record = &b}, {.record = &c, .expected_version = 5}};
   uint64_t before, after;
   store_last_cursor(s->store, &before, NULL);
   assert_int_equal(write_sides(s, changes, 3).status, ERR_CONFLICT);

@@ -16,10 +16,8 @@ static void fill(struct scene *s) {
   static char owners[2][8] = {"ann", "bob"}, spec[2000];
   memset(spec, 'x', sizeof(spec) - 1);
   for (int i = 0; i < JOBS; i++) {
-    struct job_record job = {.pipeline = (char *)(i % 100 ? "vod" : "rare"),
-                             .owner = owners[i % 2],
-                             .priority = i % 101,
-                             .spec_json = spec};
+    struct job_record job = {
+        .pipeline = (char *)(i % 100 ? "vod" : "rare"), .owner = owners[i % 2], .priority = i % 101, .spec_json = spec};
     snprintf(ids[i], STORE_ID_MAX, "%05d", i);
     job.id = ids[i];
     store_submit(s->store, &job, two_stages, 2, NULL, 0, NULL, NULL);
@@ -39,7 +37,8 @@ static double now_ms(void) {
 
 typedef size_t question(struct scene *s, const void *how);
 
-static void is_quick(struct scene *s, const char *name, question *ask, const void *how, size_t wanted, double bound_ms) {
+static void is_quick(struct scene *s, const char *name, question *ask, const void *how, size_t wanted,
+                     double bound_ms) {
   double best = 1e9;
   for (int i = 0; i < 5; i++) {
     double begun = now_ms();
