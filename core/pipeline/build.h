@@ -11,6 +11,7 @@ struct build {
   struct tree *tree;
   struct node *root; /* merged: includes and x- keys are gone */
   const struct tree_file *main_file;
+  const char *front; /* file whose params and stages come before all others; NULL: none */
   struct report *report;
   struct stage_set *set;
   struct pipeline *p;

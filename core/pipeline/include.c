@@ -196,11 +196,23 @@ static void drop(struct node *map, const char *key) {
   map->count = kept;
 }
 
+/* As if the main file included it first, though it may have no folder to be relative to. */
+static bool read_front(struct merge *m, const char *path) {
+  buf_auto struct buf text = {0};
+  struct error e = {0};
+  struct open_file now = {path, NULL};
+  mem_auto char *folder = folder_of(path);
+  if (!fs_read_file(path, FILE_BYTES_MAX, &text, &e))
+    return read_one(m, buf_string(&text), text.size, path, folder, &now, 1);
+  report_add(m->b->report, PROBLEM_ERROR, path, 0, 0, 0, NULL, NULL, "%s", e.message);
+  return false;
+}
+
 bool include_load(struct build *b, const char *text, size_t size, const char *name, const char *folder,
                   const char *path) {
   struct merge m = {.b = b};
   struct open_file open = {path, NULL};
-  bool read = read_one(&m, text, size, name, folder, &open, 0);
+  bool read = (!b->front || read_front(&m, b->front)) && read_one(&m, text, size, name, folder, &open, 0);
   for (size_t i = 0; i < m.seen_count; i++) free(m.seen[i]);
   if (!read) return false;
   replace(b, "params", m.params);

@@ -123,14 +123,21 @@ static enum err first_error(const struct report *report, const char *name, struc
   return error_set(e, ERR_INVALID, "%s cannot be used", name);
 }
 
-static enum err parse(const char *text, size_t size, const char *name, const char *folder, const char *path,
-                      struct stage_set *stages, struct report *report, struct pipeline **out, struct error *e) {
-  struct build b = {.tree = tree_new(NULL), .report = report, .set = stages, .p = mem_alloc(sizeof *b.p)};
+struct source { /* what is parsed */
+  const char *text;
+  size_t size;
+  const char *name, *folder, *path; /* folder, path: NULL when it is no file */
+  const char *front;                /* NULL: none */
+};
+
+static enum err parse(const struct source *from, struct stage_set *stages, struct report *report, struct pipeline **out,
+                      struct error *e) {
+  struct build b = {.tree = tree_new(NULL), .report = report, .set = stages, .front = from->front, .p = mem_alloc(sizeof *b.p)};
   size_t before = report_errors(report);
   b.p->stage_set = stage_set_ref(stages);
-  b.p->file = mem_text(name);
+  b.p->file = mem_text(from->name);
   *out = NULL;
-  if (include_load(&b, text, size, name, folder, path)) build_all(&b);
+  if (include_load(&b, from->text, from->size, from->name, from->folder, from->path)) build_all(&b);
   bool good = report_errors(report) == before;
   if (good) pin(&b);
   free(b.stage_nodes);
@@ -139,13 +146,19 @@ static enum err parse(const char *text, size_t size, const char *name, const cha
   tree_free(&b.tree);
   if (good) return *out = b.p, ERR_OK;
   pipeline_free(&b.p);
-  return first_error(report, name, e);
+  return first_error(report, from->name, e);
 }
 
 enum err pipeline_parse(const char *text, size_t size, const char *name, const char *folder, struct stage_set *stages,
                         struct report *report, struct pipeline **pipeline, struct error *e) {
   mem_auto char *absolute = folder ? fs_absolute(NULL, folder) : NULL;
-  return parse(text, size, name, absolute, NULL, stages, report, pipeline, e);
+  return parse(&(struct source){text, size, name, absolute, NULL, NULL}, stages, report, pipeline, e);
+}
+
+enum err pipeline_fronted(const struct pipeline *p, const char *front, struct report *report, struct pipeline **fronted,
+                          struct error *e) {
+  struct source from = {.text = p->pinned, .size = strlen(p->pinned), .name = p->file, .front = front};
+  return parse(&from, p->stage_set, report, fronted, e);
 }
 
 enum err pipeline_load(const char *path, struct stage_set *stages, struct report *report, struct pipeline **pipeline,
@@ -157,7 +170,8 @@ enum err pipeline_load(const char *path, struct stage_set *stages, struct report
   *pipeline = NULL;
   struct error why = {0};
   enum err err = fs_read_file(path, FILE_BYTES_MAX, &text, &why);
-  if (!err) return parse(buf_string(&text), text.size, path, folder, absolute, stages, report, pipeline, e);
+  if (!err)
+    return parse(&(struct source){buf_string(&text), text.size, path, folder, absolute, NULL}, stages, report, pipeline, e);
   report_add(report, PROBLEM_ERROR, path, 0, 0, 0, NULL, NULL, "%s", why.message);
   if (e) *e = why;
   return err;
@@ -193,6 +207,23 @@ void pipeline_free(struct pipeline **address) {
   stage_set_unref(&p->stage_set);
   free(p);
   *address = NULL;
+}
+
+/* ---- the job's input -------------------------------------------------------------------------------------------- */
+
+static bool stage_reads_input(const struct pipeline_stage *stage) {
+  for (size_t b = 0; b < stage->binding_count; b++) {
+    const struct binding *binding = &stage->bindings[b];
+    if (binding->kind == PRODUCER_SOURCE && !(binding->port->flags & SM_PORT_OPTIONAL)) return true;
+    if (binding->kind == PRODUCER_SOURCE && binding->port->kind != SM_PORT_ARTIFACT) return true;
+  }
+  return false;
+}
+
+bool pipeline_reads_input(const struct pipeline *p) {
+  for (size_t i = 0; i < p->stage_count; i++)
+    if (stage_reads_input(&p->stages[i])) return true;
+  return false;
 }
 
 /* ---- asking ----------------------------------------------------------------------------------------------------- */

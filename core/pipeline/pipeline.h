@@ -97,6 +97,12 @@ enum err pipeline_load(const char *path, struct stage_set *stages, struct report
  * for text that a client sent: folder NULL, so that no `include` reads files of this machine. */
 enum err pipeline_parse(const char *text, size_t size, const char *name, const char *folder, struct stage_set *stages,
                         struct report *report, struct pipeline **pipeline, struct error *e);
+/* The same pipeline with the params and stages of a file in front, as if it included that file first: a stage there whose
+ * output stands in for the job's input (SM_PORT_SOURCE) brings it for all the others. ERR_INVALID: names clash. */
+enum err pipeline_fronted(const struct pipeline *p, const char *front, struct report *report, struct pipeline **fronted,
+                          struct error *e);
+/* Some stage needs the job's input as a file of this machine: nothing in the pipeline brings it. */
+bool pipeline_reads_input(const struct pipeline *p);
 void pipeline_free(struct pipeline **pipeline);
 const struct pipeline_stage *pipeline_find(const struct pipeline *p, const char *id);
 size_t pipeline_index(const struct pipeline *p, const char *id); /* SIZE_MAX when absent */

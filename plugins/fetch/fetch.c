@@ -1,4 +1,4 @@
-/* fetch - brings a file from a path, file://, http:// or https:// into the job's folder. */
+/* fetch - brings a file from a path, file://, http://, https:// or s3:// into the job's folder. */
 #include "fetch.h"
 
 #include <errno.h>
@@ -11,18 +11,23 @@
 
 static const sm_param params[] = {
   SM_PARAM("url", SM_TAKES_TARGET | SM_TAKES_TEXT, SM_REQUIRED, NULL, NULL, 0, 0, NULL, NULL,
-           "where the file is: a path, file://, http:// or https://"),
+           "where the file is: a path, file://, http://, https:// or s3://bucket/key"),
   SM_TEXT("name", NULL, "what to call the file; else the server's name for it, or the end of the URL"),
   SM_SIZE("max-size", "50G", 1, 1e15, "refuse anything larger"),
   SM_DURATION("timeout", "60s", 1, 3600, "give up when the server sends nothing for so long"),
   SM_TEXT("sha256", NULL, "the file's SHA-256, 64 hex digits, checked at the end"),
   SM_PARAM("headers", SM_TAKES_TEXT | SM_TAKES_SECRET, SM_REPEATED, NULL, NULL, 0, 0, NULL, NULL,
            "further request headers, each as `Name: value`; never sent to another host"),
-  SM_PARAM("schemes", SM_TAKES_KEYWORD, SM_REPEATED, NULL, "file|http|https", 0, 0, NULL, NULL,
+  SM_PARAM("schemes", SM_TAKES_KEYWORD, SM_REPEATED, NULL, "file|http|https|s3", 0, 0, NULL, NULL,
            "kinds of URL that are allowed, all unless given"),
   SM_CHOICE("networks", "any", "any|public",
             "public: refuse addresses that are not on the public internet, whatever name leads there"),
   SM_INT("redirects", "5", 0, 20, NULL, "how many redirects to follow"),
+  SM_TEXT("endpoint", NULL, "S3: URL of the object storage; Amazon's unless given"),
+  SM_TEXT("region", "us-east-1", "S3: region to sign for"),
+  SM_SECRET("access-key", 0, "S3: access key, as ${{ secrets.NAME }}"),
+  SM_SECRET("secret-key", 0, "S3: secret key, as ${{ secrets.NAME }}"),
+  SM_SECRET("session-token", 0, "S3: session token of temporary keys, as ${{ secrets.NAME }}"),
   SM_FILE("ca", 0, "certificates (PEM) to trust instead of the system's"),
   SM_PARAMS_END};
 static const sm_port inputs[] = {SM_PORTS_END};
@@ -74,12 +79,13 @@ static sm_status bring(struct fetch *f) {
   if (!plain && !url_parse(f->url, &url, &why))
     return sm_fail(f->task, SM_FAIL, NULL, "%s %s: correct `url`", f->shown, why);
   if (!plain) scheme = url.scheme;
-  if (strcmp(scheme, "file") != 0 && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
-    return sm_fail(f->task, SM_FAIL, NULL, "%s: scheme %s is not supported, use a path, file://, http:// or https://",
+  if (strcmp(scheme, "file") && strcmp(scheme, "http") && strcmp(scheme, "https") && strcmp(scheme, "s3"))
+    return sm_fail(f->task, SM_FAIL, NULL, "%s: scheme %s is not supported, use a path, file://, http://, https:// or s3://",
                    f->shown, scheme);
   if (!scheme_allowed(f->task, scheme))
     return sm_fail(f->task, SM_FAIL, NULL, "%s: %s is not among the allowed `schemes`", f->shown,
                    plain ? "a plain path (file)" : scheme);
+  if (strcmp(scheme, "s3") == 0) return object_fetch(f, &url);
   if (strcmp(scheme, "file") != 0) return web_fetch(f);
   if (plain) return local_fetch(f, f->url);
   char *path = path_of(f, &url);
@@ -139,11 +145,12 @@ static sm_status fetch_run(sm_task *task) {
   status = bring(&f);
   if (status == SM_OK) status = publish(&f, f.partial.kept);
   partial_close(&f.partial);
+  free(f.at);
   return status;
 }
 
 static const sm_stage stages[] = {
-  SM_TASK_STAGE_CAP("fetch", "brings a file from a path or URL into the job", "network", params, inputs, outputs,
+  SM_TASK_STAGE_CAP("fetch", "brings a file from a path, URL or bucket into the job", "network", params, inputs, outputs,
                     results, fetch_run),
   SM_STAGES_END};
 SM_PLUGIN("org.stagemill.fetch", "0.1.0", "MIT", stages);

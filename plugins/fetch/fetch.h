@@ -24,6 +24,7 @@ struct partial {
 struct fetch {
   sm_task *task;
   const char *url;
+  char *at; /* what is asked in its place: the signed form; NULL: url itself */
   char shown[FETCH_SHOWN_MAX]; /* the URL without its secrets */
   char name[FETCH_NAME_MAX + 16];
   char media_type[128];
@@ -46,6 +47,8 @@ sm_status partial_verdict(struct fetch *f);
 
 sm_status local_fetch(struct fetch *f, const char *path);
 sm_status web_fetch(struct fetch *f);
+struct url;
+sm_status object_fetch(struct fetch *f, const struct url *url);
 void fetch_progress(struct fetch *f);
 
 /* name.c: what the file is called. `name`, when given, is the operator's; all others are a server's word. */

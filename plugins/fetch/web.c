@@ -232,7 +232,7 @@ static bool take_headers(struct web *web) {
 }
 
 sm_status web_fetch(struct fetch *f) {
-  struct web web = {.fetch = f, .follow = {.url = f->url}};
+  struct web web = {.fetch = f, .follow = {.url = f->at ? f->at : f->url}};
   sm_task *task = f->task;
   if (!take_headers(&web))
     return sm_fail(task, SM_FAIL, NULL, "each of `headers` (at most %d) is to be written `Name: value`", HEADERS_MAX);

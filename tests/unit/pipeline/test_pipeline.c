@@ -140,6 +140,34 @@ static void inputs_override_and_sources_are_replaced(void **state) {
   pipeline_free(&p);
 }
 
+static void a_front_brings_the_input_for_all(void **state) {
+  (void)state;
+  char path[] = "/tmp/stagemill-front-XXXXXX";
+  int fd = mkstemp(path);
+  dprintf(fd, "params: { limit: { type: size, default: 2G } }\nstages:\n"
+              "  - { id: source_file, uses: fetch, with: { url: \"${{ job.input }}\" } }\n");
+  close(fd);
+  struct report *report = report_new();
+  struct error e = {0};
+  struct pipeline *p = load(HEAD "stages:\n  - { id: i, uses: probe }\n  - { id: a, uses: thumbnail }\n"), *fronted = NULL;
+  assert_true(pipeline_reads_input(p));
+  assert_int_equal(pipeline_fronted(p, path, report, &fronted, &e), ERR_OK);
+  assert_int_equal(fronted->stage_count, 3);
+  assert_string_equal(fronted->stages[0].id, "source_file");
+  assert_string_equal(fronted->params[0].name, "limit");
+  FEEDS(fronted, "i", "source<source_file.file");
+  FEEDS(fronted, "a", "video<source_file.file");
+  assert_false(pipeline_reads_input(fronted));
+  assert_string_not_equal(fronted->digest, p->digest);
+  struct pipeline *twice = NULL;
+  assert_int_equal(pipeline_fronted(fronted, path, report, &twice, &e), ERR_INVALID);
+  assert_non_null(strstr(e.message, "source_file"));
+  report_free(&report);
+  pipeline_free(&p);
+  pipeline_free(&fronted);
+  unlink(path);
+}
+
 static void later_stages_may_be_needed(void **state) {
   (void)state;
   struct pipeline *p = load(HEAD "stages:\n"
@@ -632,7 +660,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(position_picks_the_producer_and_needs_delivers_all),
       cmocka_unit_test(inputs_override_and_sources_are_replaced),
-      cmocka_unit_test(later_stages_may_be_needed),
+      cmocka_unit_test(a_front_brings_the_input_for_all),
+    cmocka_unit_test(later_stages_may_be_needed),
       cmocka_unit_test(switches_decide_when_a_stage_runs),
       cmocka_unit_test(delays_are_exactly_2_4_8_seconds),
       cmocka_unit_test(pinned_text_is_the_same_pipeline),
