@@ -343,7 +343,10 @@ static void submit_again(struct submitting *s) {
 /* What came with a request that made no job is not kept. */
 static void submit_forget(struct submitting *s) {
   mem_auto char *folder = output_folder(s, "");
-  if (s->form.path) fs_remove_path(folder, NULL);
+  struct job_record job = {0};
+  bool there = !store_job(s->service->store, s->id, &job, NULL); /* another request with the same key got further */
+  job_record_clear(&job);
+  if (!there) fs_remove_path(folder, NULL);
 }
 
 static bool submit_repeat(struct submitting *s) {
