@@ -142,25 +142,46 @@ static enum err first_problem(const struct shelf_set *set, struct error *e) {
   return error_set(e, ERR_INVALID, "a pipeline cannot be used");
 }
 
-/* Under `reading`. */
-static enum err read_again(struct shelf *shelf, struct error *e) {
-  struct shelf_set *fresh = NULL;
-  enum err err = shelf_read(shelf->folders, shelf->stages, &fresh, e);
+/* Under `reading`. What is wrong is said and noted beside the set in force. */
+static enum err read_again(struct shelf *shelf, struct shelf_set **fresh, struct error *e) {
+  *fresh = NULL;
+  enum err err = shelf_read(shelf->folders, shelf->stages, fresh, e);
   if (err) {
     log_error("pipelines: %s; those that were read before stay", e->message);
     return err;
   }
-  set_close(fresh);
-  say_problems(fresh);
-  if (!fresh->problems) {
-    log_info("pipelines: %zu can be submitted", fresh->count);
-    set_install(shelf, fresh);
-    return ERR_OK;
-  }
-  err = first_problem(fresh, e);
-  log_error("pipelines: %zu problem%s; those that were read before stay", fresh->problems, fresh->problems == 1 ? "" : "s");
-  set_install(shelf, set_refused(shelf->current, fresh)); /* only who reads replaces it: `current` can be looked at */
-  shelf_set_free(&fresh);
+  set_close(*fresh);
+  say_problems(*fresh);
+  if (!(*fresh)->problems) return ERR_OK;
+  err = first_problem(*fresh, e);
+  log_error("pipelines: %zu problem%s; those that were read before stay", (*fresh)->problems,
+            (*fresh)->problems == 1 ? "" : "s");
+  set_install(shelf, set_refused(shelf->current, *fresh)); /* only who reads replaces it: `current` can be looked at */
+  shelf_set_free(fresh);
+  return err;
+}
+
+enum err shelf_prepare(struct shelf *shelf, struct shelf_set **prepared, struct error *e) {
+  pthread_mutex_lock(&shelf->reading);
+  shelf_signature(shelf->folders, shelf->signature);
+  enum err err = read_again(shelf, prepared, e);
+  pthread_mutex_unlock(&shelf->reading);
+  return err;
+}
+
+void shelf_install(struct shelf *shelf, struct shelf_set *moved) {
+  pthread_mutex_lock(&shelf->reading);
+  log_info("pipelines: %zu can be submitted", moved->count);
+  set_install(shelf, moved);
+  pthread_mutex_unlock(&shelf->reading);
+}
+
+void shelf_discard(struct shelf_set **prepared) { shelf_set_free(prepared); }
+
+enum err shelf_reload(struct shelf *shelf, struct error *e) {
+  struct shelf_set *fresh;
+  enum err err = shelf_prepare(shelf, &fresh, e);
+  if (!err) shelf_install(shelf, fresh);
   return err;
 }
 
@@ -183,8 +204,12 @@ static void look_at_folders(struct shelf *shelf) {
   if (pthread_mutex_trylock(&shelf->reading)) return; /* somebody is at it: the set in force will do */
   shelf_signature(shelf->folders, signature);
   if (strcmp(signature, shelf->signature)) {
+    struct shelf_set *fresh;
     memcpy(shelf->signature, signature, sizeof signature);
-    read_again(shelf, &e);
+    if (!read_again(shelf, &fresh, &e)) {
+      log_info("pipelines: %zu can be submitted", fresh->count);
+      set_install(shelf, fresh);
+    }
   }
   pthread_mutex_unlock(&shelf->reading);
 }
@@ -206,14 +231,6 @@ void shelf_release(struct shelf *shelf, const struct shelf_set **at) {
   if (--set->references) set = NULL;
   pthread_mutex_unlock(&shelf->lock);
   shelf_set_free(&set);
-}
-
-enum err shelf_reload(struct shelf *shelf, struct error *e) {
-  pthread_mutex_lock(&shelf->reading);
-  shelf_signature(shelf->folders, shelf->signature);
-  enum err err = read_again(shelf, e);
-  pthread_mutex_unlock(&shelf->reading);
-  return err;
 }
 
 /* ---- opening ---------------------------------------------------------------------------------------------------------------- */

@@ -38,5 +38,10 @@ const struct shelved *shelf_find(const struct shelf_set *set, const char *name);
 const char *shelf_digest(const struct shelf_set *set);
 size_t shelf_problems(const struct shelf_set *set); /* errors in all files */
 
-/* Reads the folders again now. ERR_INVALID: problems; the old set stays (the message names the first). */
+/* Reads the folders again now, in two steps so that a reload of the daemon is all or nothing: what was read comes into force
+ * with shelf_install, or is given back. ERR_INVALID: problems; the old set stays (the message names the first). */
+enum err shelf_prepare(struct shelf *shelf, struct shelf_set **prepared, struct error *e);
+void shelf_install(struct shelf *shelf, struct shelf_set *moved);
+void shelf_discard(struct shelf_set **prepared);
+/* Both. */
 enum err shelf_reload(struct shelf *shelf, struct error *e);
