@@ -34,6 +34,20 @@ void log_open(int fd, enum log_level lowest, bool json) {
   pthread_mutex_unlock(&sink.lock);
 }
 
+void log_switch(enum log_level lowest, bool json) {
+  pthread_mutex_lock(&sink.lock);
+  sink.lowest = lowest;
+  sink.json = json;
+  pthread_mutex_unlock(&sink.lock);
+}
+
+enum log_level log_lowest(void) {
+  pthread_mutex_lock(&sink.lock);
+  enum log_level lowest = sink.lowest;
+  pthread_mutex_unlock(&sink.lock);
+  return lowest;
+}
+
 static void keep(char *to, const char *from) { snprintf(to, CONTEXT_MAX, "%s", from ? from : ""); }
 
 void log_context(const char *job, const char *stage, const char *attempt, const char *plugin) {
@@ -81,14 +95,19 @@ void log_scrub(char *text) {
   pthread_mutex_unlock(&sink.lock);
 }
 
-static const char *level_word(enum log_level level) {
-  switch (level) {
-  case LOG_LEVEL_DEBUG: return "debug";
-  case LOG_LEVEL_INFO: return "info";
-  case LOG_LEVEL_WARNING: return "warning";
-  case LOG_LEVEL_ERROR: return "error";
+static const char *const level_words[] = {"?", "debug", "info", "warning", "error"};
+
+const char *log_level_word(enum log_level level) {
+  return level_words[level >= LOG_LEVEL_DEBUG && level <= LOG_LEVEL_ERROR ? level : 0];
+}
+
+bool log_level_from_word(const char *word, enum log_level *level) {
+  for (int i = LOG_LEVEL_DEBUG; i <= LOG_LEVEL_ERROR; i++) {
+    if (strcmp(word, level_words[i]) != 0) continue;
+    *level = (enum log_level)i;
+    return true;
   }
-  return "?";
+  return false;
 }
 
 static void add_member(struct buf *out, const char *key, const char *text) {
@@ -98,7 +117,7 @@ static void add_member(struct buf *out, const char *key, const char *text) {
 }
 
 static void compose_json(struct buf *out, enum log_level level, const char *at, const char *text) {
-  buf_format(out, "{\"at\":\"%s\",\"level\":\"%s\"", at, level_word(level));
+  buf_format(out, "{\"at\":\"%s\",\"level\":\"%s\"", at, log_level_word(level));
   add_member(out, "job", here.job);
   add_member(out, "stage", here.stage);
   add_member(out, "attempt", here.attempt);
@@ -113,7 +132,7 @@ static void add_word(struct buf *out, const char *key, const char *text) {
 }
 
 static void compose_text(struct buf *out, enum log_level level, const char *at, const char *text) {
-  buf_format(out, "%s %-7s", at, level_word(level));
+  buf_format(out, "%s %-7s", at, log_level_word(level));
   add_word(out, "job", here.job);
   add_word(out, "stage", here.stage);
   add_word(out, "attempt", here.attempt);
@@ -146,6 +165,7 @@ void log_line(enum log_level level, const char *format, ...) {
   pthread_mutex_lock(&sink.lock);
   if (level >= sink.lowest) {
     scrub_locked(said);
+    log_scrub_credentials(said);
     if (sink.json)
       compose_json(&line, level, at, said);
     else

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "store/inner.h"
 
 enum { BATCH_MAX = 1024, NOTES_DELAY_US = 1000000, READER_CHECK_EVERY = 4096 };
@@ -178,6 +179,18 @@ static bool wait_for_work(struct store *s) {
   return true;
 }
 
+static void measure(int64_t begun_us, uint64_t commits, size_t verbs) {
+  static const double sizes[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
+  struct metric *took = metric_histogram("stagemill_store_commit_seconds",
+                                         "how long a transaction of the store took, its sync included", NULL, NULL, 0);
+  struct metric *held =
+      metric_histogram("stagemill_store_commit_changes", "changes that one transaction brought to disk", NULL, sizes,
+                       sizeof(sizes) / sizeof(sizes[0]));
+  if (commits != 1) return; /* a group that had to be tried one by one says nothing about either */
+  metric_observe(took, (double)(monotonic_us() - begun_us) / 1e6);
+  metric_observe(held, (double)verbs);
+}
+
 static void *writer_run(void *argument) {
   struct store *s = argument;
   uint64_t turns = 0;
@@ -186,7 +199,9 @@ static void *writer_run(void *argument) {
     size_t count;
     struct request *list = take_batch(s, &count);
     pthread_mutex_unlock(&s->lock);
+    int64_t begun_us = monotonic_us();
     uint64_t commits = commit_list(s, list, count);
+    measure(begun_us, commits, count);
     int dead = 0;
     if (++turns % READER_CHECK_EVERY == 0 && s->db.env) mdb_reader_check(s->db.env, &dead);
     pthread_mutex_lock(&s->lock);
