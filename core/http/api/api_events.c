@@ -43,6 +43,8 @@ static void job_sse(struct exchange *x, const struct job_record *job, struct str
   if (!given) {
     if (!api_ask(x, state_begin, &js, &state)) return;
     uint64_t seen = (uint64_t)value_get_int(state, "seq", 0);
+    enum job_status status;
+    ended = job_status_from_word(value_get_text(state, "status", ""), &status) && job_status_is_terminal(status);
     stream->subscription.since_seq = ended && seen ? seen - 1 : seen;
     stream->state = state;
   }
@@ -89,7 +91,8 @@ static void job_events(struct exchange *x) {
 
 /* ---- many ------------------------------------------------------------------------------------------------------------------ */
 
-/* A batch or an asset that the caller may follow; `owner` (owned) is set where only that owner's part may be told. */
+/* A batch or an asset that the caller may follow; `owner` (owned) is set where only that owner's part may be told. An asset
+ * without a record is no more than a word that jobs carry: everybody may use it for their own. */
 static bool group_seen(struct exchange *x, enum side_kind kind, const char *id, char **owner) {
   struct side_record record = {0};
   const struct principal *who = http_principal(x);
@@ -99,11 +102,11 @@ static bool group_seen(struct exchange *x, enum side_kind kind, const char *id, 
     matter.batch = id;
   else
     matter.asset = id;
-  /* An asset may be no more than a word that the caller's jobs carry. */
-  bool word = kind == SIDE_ASSET && !known && (who->scopes & (SCOPE_READ | SCOPE_ADMIN));
-  bool seen = word || (known && principal_may_see(who, &matter));
-  bool everybody = (who->scopes & SCOPE_ADMIN) != 0;
-  if (seen && !everybody) *owner = mem_text(known ? record.owner : api_subject(x));
+  bool may = principal_may_see(who, &matter);
+  bool word = !known && !may && kind == SIDE_ASSET && (who->scopes & SCOPE_READ);
+  bool seen = word || (may && (known || kind == SIDE_ASSET));
+  if (word) *owner = mem_text(api_subject(x));
+  if (seen && known && !api_is_admin(x)) *owner = mem_text(record.owner);
   side_record_clear(&record);
   if (!seen) api_not_found(x, kind == SIDE_BATCH ? "batch" : "asset", id);
   return seen;
@@ -128,6 +131,10 @@ static bool events_topic(struct exchange *x, struct subscription *subscription, 
   }
   if (everything && !api_is_admin(x)) {
     http_problem(x, 403, "denied", "events of everybody take a token with scope admin");
+    return false;
+  }
+  if (!everything && !(http_principal(x)->scopes & (SCOPE_READ | SCOPE_ADMIN))) {
+    http_problem(x, 403, "denied", "a token with scope follow sees what its grants name: follow a job, a batch or an asset");
     return false;
   }
   subscription->topic = everything ? (struct topic){TOPIC_ALL, NULL} : (struct topic){TOPIC_OWN, api_subject(x)};
