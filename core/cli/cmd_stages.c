@@ -6,6 +6,7 @@
 #include "cli/site.h"
 #include "cli/stageinfo.h"
 #include "config/report.h"
+#include "pipeline/stagejson.h"
 
 static int no_such_stage(const struct stage_set *set, const char *name) {
   const char *names[1024];
@@ -23,7 +24,7 @@ static int stages_one(const struct stage_set *set, const char *name, bool json) 
   const struct stage_type *type = stage_set_find(set, name);
   if (!type) return no_such_stage(set, name);
   buf_auto struct buf out = {0};
-  value_auto struct value *v = json ? stageinfo_value(type) : NULL;
+  value_auto struct value *v = json ? stage_json(type) : NULL;
   if (json) return print_json(v, CLI_DONE);
   stageinfo_text(type, &out);
   return cli_print(&out, CLI_DONE);
@@ -35,9 +36,9 @@ static int stages_all(const struct stage_set *set, bool json) {
   for (size_t i = 0; i < stage_set_count(set); i++) {
     const struct stage_type *type = stage_set_at(set, i);
     if (json)
-      value_list_add(list, stageinfo_value(type));
+      value_list_add(list, stage_json(type));
     else
-      buf_format(&out, "%-16s %-7s %s\n", type->name, stageinfo_kind(type), type->summary ? type->summary : "");
+      buf_format(&out, "%-16s %-7s %s\n", type->name, stage_kind_word(type), type->summary ? type->summary : "");
   }
   if (json) return print_json(list, CLI_DONE);
   if (!stage_set_count(set))

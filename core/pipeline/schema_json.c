@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "pipeline/build.h"
+#include "pipeline/stagejson.h"
 
 static struct value *schema_of(const struct rule *rule, bool expressions);
 
@@ -130,15 +131,28 @@ static struct value *stage_branch(const struct stage_type *type) {
   return branch;
 }
 
-static struct value *with_schema(const struct stage_type *type) {
+static struct value *with_schema(const struct stage_type *type, bool expressions) {
   struct value *v = typed("object"), *properties = value_map();
   for (size_t i = 0; i < type->param_count; i++) {
     struct rule rule = rule_of_param(&type->params[i]);
-    value_map_set(properties, rule.key, schema_of(&rule, true));
+    value_map_set(properties, rule.key, schema_of(&rule, expressions));
   }
   value_set_text(v, "description", type->summary);
   value_map_set(v, "properties", properties);
   value_set_bool(v, "additionalProperties", false);
+  return v;
+}
+
+struct value *param_schema(const struct param_type *param) {
+  struct rule rule = rule_of_param(param);
+  return schema_of(&rule, false);
+}
+
+struct value *stage_params_schema(const struct stage_type *type) {
+  struct value *v = with_schema(type, false), *required = value_list();
+  for (size_t i = 0; i < type->param_count; i++)
+    if (type->params[i].flags & SM_REQUIRED) value_list_add(required, value_text(type->params[i].name));
+  value_map_set(v, "required", required);
   return v;
 }
 
@@ -149,7 +163,7 @@ static struct value *stage_schema(const struct stage_set *stages, struct value *
     mem_auto char *name = mem_format("with-%s", type->name);
     value_list_add(names, value_text(type->name));
     value_list_add(branches, stage_branch(type));
-    value_map_set(defs, name, with_schema(type));
+    value_map_set(defs, name, with_schema(type, true));
   }
   value_map_set(uses, "enum", names);
   set_property(stage, "uses", uses);
