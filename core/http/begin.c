@@ -47,7 +47,7 @@ static void exchange_close(struct exchange *x) {
   value_free(&x->json);
 }
 
-static void run(struct exchange *x, const struct route *route) {
+static void run_route(struct exchange *x, const struct route *route) {
   x->route = route;
   if (!credential_check(x)) return;
   if (!(route->flags & ROUTE_STREAM) && !body_read_whole(x)) return;
@@ -61,7 +61,7 @@ static void run(struct exchange *x, const struct route *route) {
 static void serve(struct exchange *x) {
   bool unknown = false;
   const struct route *route = route_find(x, &unknown);
-  if (route) run(x, route);
+  if (route) run_route(x, route);
   if (!unknown || x->status) return;
   if (web_serve(x)) return;
   http_problem(x, 404, "not-found", "there is nothing at this path");
@@ -80,13 +80,19 @@ static void finish(struct exchange *x) {
   if (x->close) mg_disable_connection_keep_alive(x->connection);
   if (x->close) body_drop_rest(x);
   requestlog_line(x);
+  measure_request(x, x->slot && x->slot->state == SLOT_LINGER);
 }
 
 enum { CIVETWEB_GOES_ON = 0, ANSWERED = 200 };
+struct beginning {
+  struct mg_connection *connection;
+  int verdict;
+};
 
-int begin_request(struct mg_connection *connection) {
+static void begin(void *context) {
+  struct beginning *b = context;
   struct exchange x;
-  exchange_open(&x, connection);
+  exchange_open(&x, b->connection);
   slot_know(x.slot, x.info);
   slot_turn(x.slot, SLOT_BUSY);
   bool socket = false;
@@ -96,7 +102,13 @@ int begin_request(struct mg_connection *connection) {
   }
   if (!socket) finish(&x);
   exchange_close(&x);
-  return socket ? CIVETWEB_GOES_ON : ANSWERED;
+  b->verdict = socket ? CIVETWEB_GOES_ON : ANSWERED;
+}
+
+int begin_request(struct mg_connection *connection) {
+  struct beginning b = {.connection = connection};
+  http_socket_run(connection, begin, &b);
+  return b.verdict;
 }
 
 void begin_end_request(const struct mg_connection *connection, int status) {
@@ -153,6 +165,14 @@ int begin_connection(const struct mg_connection *connection, void **data) {
 }
 
 void begin_close(const struct mg_connection *connection) { slot_disconnect(mg_get_thread_pointer(connection)); }
+
+void http_socket_run(const struct mg_connection *connection, void (*run)(void *context), void *context) {
+  struct slot *slot = mg_get_thread_pointer(connection);
+  bool nested = !slot || slot->on_stack;
+  if (!nested) slot->on_stack = true;
+  stack_run(nested ? NULL : slot->stack, run, context);
+  if (!nested) slot->on_stack = false;
+}
 
 /* ---- for the socket module ------------------------------------------------------------------------------------------------------ */
 

@@ -119,5 +119,7 @@ struct mg_context *http_server_civetweb(struct http_server *server); /* NULL bef
 bool http_socket_origin_allowed(const struct mg_connection *connection);
 /* Address of the client, through trusted proxies. */
 void http_socket_peer(const struct mg_connection *connection, char peer[48]);
+/* Calls run(context) on this thread with a stack of 1 MiB: civetweb's own have 100 KB, little for checking tokens. */
+void http_socket_run(const struct mg_connection *connection, void (*run)(void *context), void *context);
 /* The connection's descriptor, still owned by civetweb; -1: unknown. Found once per connection, by its address pair. */
 int http_socket_descriptor(const struct mg_connection *connection);

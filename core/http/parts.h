@@ -68,7 +68,8 @@ struct slot {
   char peer[PEER_MAX];
   bool exempt;       /* from the limit per peer: loopback, or a proxy of ours */
   bool cut;
-  struct exchange *exchange;
+  void *stack;  /* stack.c; NULL: the worker's own must do */
+  bool on_stack;
 };
 struct watch {
   pthread_mutex_t lock;
@@ -89,6 +90,12 @@ void slot_disconnect(struct slot *slot);
 void slot_turn(struct slot *slot, enum slot_state state);
 void slot_moved(struct slot *slot, size_t bytes);
 bool slot_linger(struct slot *slot); /* false: half of the threads do already */
+
+/* ---- stack.c: room for handlers --------------------------------------------------------------------------------------------- */
+
+bool stack_make(void **stack);
+void stack_free(void **stack);
+void stack_run(void *stack, void (*run)(void *context), void *context); /* on this thread, to its end */
 
 /* ---- descriptor.c: which descriptor a connection has; -1: unknown ---------------------------------------------------------- */
 
@@ -178,7 +185,7 @@ bool request_is_socket_path(const char *path);
 /* The route, its parameters in x->params; NULL: answered (404, 405, OPTIONS), or nothing for this path (*unknown). */
 const struct route *route_find(struct exchange *x, bool *unknown);
 
-/* ---- credential.c, cors.c, web.c, requestlog.c ------------------------------------------------------------------------------ */
+/* ---- credential.c, cors.c, web.c, requestlog.c, measure.c ------------------------------------------------------------------------------ */
 
 bool credential_check(struct exchange *x); /* false: answered 401 or 403 */
 void cors_decorate(struct exchange *x);
@@ -186,6 +193,9 @@ void cors_preflight(struct exchange *x, const char *methods);
 bool cors_is_preflight(const struct exchange *x);
 bool web_serve(struct exchange *x); /* false: there is no such file */
 void requestlog_line(const struct exchange *x);
+void measure_request(const struct exchange *x, bool lingered);
+void measure_watch(size_t used, size_t lingering);
+void measure_cut(const char *state);
 /* Path and query as the log may hold them: no token, ticket, signature. */
 void requestlog_target(struct buf *out, const struct exchange *x);
 

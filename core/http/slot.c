@@ -35,6 +35,7 @@ static bool must_go(const struct slot *slot, int64_t now, bool pressed) {
 
 /* The worker wakes from its read or write and closes the connection itself: the descriptor stays civetweb's. */
 static void cut(struct slot *slot) {
+  measure_cut(slot->state == SLOT_READING ? "reading" : slot->state == SLOT_BODY ? "body" : "writing");
   slot->cut = true;
   shutdown(slot->fd, SHUT_RDWR);
 }
@@ -42,6 +43,7 @@ static void cut(struct slot *slot) {
 static void look(struct watch *watch) {
   int64_t now = clock_boot(&clock_system);
   bool pressed = watch->used >= watch->count;
+  measure_watch(watch->used, watch->lingering);
   for (size_t i = 0; i < watch->count; i++)
     if (watch->slots[i].state != SLOT_FREE && must_go(&watch->slots[i], now, pressed)) cut(&watch->slots[i]);
 }
@@ -51,6 +53,7 @@ static void *run(void *context) {
   pthread_mutex_lock(&watch->lock);
   while (!watch->stop) {
     if (watch->used == 0) {
+      measure_watch(0, 0);
       pthread_cond_wait(&watch->wake, &watch->lock);
       continue;
     }
@@ -87,6 +90,7 @@ void watch_stop(struct http_server *server) {
     pthread_join(watch->thread, NULL);
     watch->running = false;
   }
+  for (size_t i = 0; watch->slots && i < watch->count; i++) stack_free(&watch->slots[i].stack);
   free(watch->slots);
   watch->slots = NULL;
 }
@@ -109,6 +113,7 @@ struct slot *slot_take(struct http_server *server) {
     if (!watch->slots[i].taken) found = &watch->slots[i];
   if (found) found->taken = true;
   pthread_mutex_unlock(&watch->lock);
+  if (found && !found->stack) stack_make(&found->stack);
   return found;
 }
 
