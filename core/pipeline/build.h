@@ -77,6 +77,9 @@ void defaults_build(struct build *b, struct pipeline_stage *defaults);
 void policy_build(struct build *b, struct pipeline_stage *stage, const struct node *node, const struct value *values,
                   const struct pipeline_stage *defaults);
 
+/* notify.c: who is told what becomes of a job */
+void notify_build(struct build *b);
+
 /* bind.c: who feeds which port */
 void bindings_build(struct build *b, size_t stage);
 

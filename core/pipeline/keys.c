@@ -4,6 +4,42 @@
 #define DURATION SM_TAKES_DURATION
 enum { DAY = 86400 };
 
+#define EVENTS "queued|started|stage|retrying|completed|failed|cancelled"
+
+const struct rule keys_webhook[] = {
+    {.key = "url", .takes = TEXT, .flags = SM_REQUIRED, .summary = "http or https address that events are posted to"},
+    {.key = "on",
+     .takes = SM_TAKES_KEYWORD,
+     .flags = SM_REPEATED,
+     .choices = EVENTS,
+     .summary = "events that it gets (completed, failed)"},
+    {.key = "secret",
+     .takes = TEXT,
+     .flags = RULE_EXPRESSIONS,
+     .summary = "secrets.NAME: what signs them; else the daemon's webhooks.secret"},
+    {0}};
+
+const struct rule keys_mail[] = {
+    {.key = "to", .takes = TEXT, .flags = SM_REQUIRED | SM_REPEATED, .summary = "address or addresses"},
+    {.key = "on",
+     .takes = SM_TAKES_KEYWORD,
+     .flags = SM_REPEATED,
+     .choices = EVENTS,
+     .summary = "events that are mailed (completed, failed)"},
+    {0}};
+
+const struct rule keys_notify[] = {{.key = "webhooks",
+                                    .takes = SM_TAKES_RECORD,
+                                    .flags = SM_REPEATED,
+                                    .fields = keys_webhook,
+                                    .summary = "{ url, on, secret } or a list of them"},
+                                   {.key = "mail",
+                                    .takes = SM_TAKES_RECORD,
+                                    .flags = SM_REPEATED,
+                                    .fields = keys_mail,
+                                    .summary = "{ to, on } or a list of them"},
+                                   {0}};
+
 const struct rule keys_pipeline[] = {
     {.key = "stagemill", .takes = SM_TAKES_INT, .flags = SM_REQUIRED, .summary = "version of this language: 1"},
     {.key = "name", .takes = TEXT, .flags = SM_REQUIRED, .summary = "short name: letters, digits, `-`, `_` and `.`"},
@@ -34,6 +70,10 @@ const struct rule keys_pipeline[] = {
      .takes = RULE_MAP | TEXT,
      .flags = RULE_EXPRESSIONS,
      .summary = "jobs of one group run one after another"},
+    {.key = "notify",
+     .takes = SM_TAKES_RECORD,
+     .fields = keys_notify,
+     .summary = "who is told what becomes of its jobs"},
     {0}};
 
 const struct rule keys_include[] = {

@@ -5,7 +5,8 @@
 
 extern const char *const keys_synonyms[];
 extern const struct rule keys_pipeline[], keys_include[], keys_defaults[], keys_retry[], keys_concurrency[],
-    keys_param[], keys_stage[];
+    keys_param[], keys_stage[],
+    keys_notify[], keys_webhook[], keys_mail[];
 
 /* Places for "belongs ..." hints, seen from each of them. */
 enum keys_where {

@@ -100,6 +100,7 @@ static void build_all(struct build *b) {
   params_build(b);
   stages_build(b);
   concurrency_build(b);
+  notify_build(b);
   results_build(b);
   graph_check(b);
 }
@@ -200,6 +201,7 @@ void pipeline_free(struct pipeline **address) {
   free(p->stages);
   free(p->results);
   template_free(&p->concurrency_group);
+  value_free(&p->notify);
   free(p->name);
   free(p->title);
   free(p->file);

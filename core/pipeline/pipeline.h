@@ -84,6 +84,7 @@ struct pipeline {
   int32_t priority;
   struct template *concurrency_group; /* NULL: none */
   bool cancel_in_progress;
+  struct value *notify; /* {webhooks: [{url, on: [...], secret: NAME}], mail: [{to: [...], on: [...]}]}; NULL: none */
   char *pinned;       /* canonical text after include and anchors, parses to the same pipeline: what submission stores */
   char digest[65];    /* sha256 of pinned */
   struct stage_set *stage_set; /* referenced */

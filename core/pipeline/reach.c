@@ -96,6 +96,16 @@ static void tell_param(struct reaching *r, const struct pipeline_param *param, c
   r->setting = NULL;
 }
 
+static void tell_notify(struct reaching *r) {
+  const struct value *hooks = value_get(r->p->notify, "webhooks");
+  for (size_t i = 0; hooks && i < hooks->count && !r->err; i++) {
+    const char *secret = value_get_text(hooks->items[i], "secret", NULL);
+    r->setting = "notify";
+    if (secret) tell(r, REACH_SECRET, secret);
+  }
+  r->setting = NULL;
+}
+
 enum err pipeline_reach(const struct pipeline *p, const struct value *params, const struct value *job, reach_visit *visit,
                         void *context, struct error *e) {
   struct step *steps = mem_array(p->stage_count + 1, sizeof *steps);
@@ -106,6 +116,7 @@ enum err pipeline_reach(const struct pipeline *p, const struct value *params, co
   for (size_t i = 0; i < p->stage_count && !r.err; i++) tell_stage(&r, &p->stages[i]);
   for (size_t i = 0; i < p->result_count && !r.err; i++) template_references(p->results[i].value, tell_secret, &r);
   if (p->concurrency_group && !r.err) template_references(p->concurrency_group, tell_secret, &r);
+  tell_notify(&r);
   free(steps);
   return r.err;
 }

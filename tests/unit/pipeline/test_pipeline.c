@@ -149,7 +149,8 @@ static void a_front_brings_the_input_for_all(void **state) {
   close(fd);
   struct report *report = report_new();
   struct error e = {0};
-  struct pipeline *p = load(HEAD "stages:\n  - { id: i, uses: probe }\n  - { id: a, uses: thumbnail }\n"), *fronted = NULL;
+  struct pipeline *p = load(HEAD "stages:\n  - { id: i, uses: probe }\n  - { id: a, uses: thumbnail }\n"),
+                  *fronted = NULL;
   assert_true(pipeline_reads_input(p));
   assert_int_equal(pipeline_fronted(p, path, report, &fronted, &e), ERR_OK);
   assert_int_equal(fronted->stage_count, 3);
@@ -432,7 +433,8 @@ static void what_parameters_decide_has_to_fit_at_submission(void **state) {
   } table[] = {
       {"4s", "2", NULL},
       {"soon", "2", "stage `b`, `segment` (t.yaml:14): `soon` is not a duration (6s, 250ms, 1m30s), from 0.5 to 60 s"},
-      {"4s", "1000", "stage `b`, `ladder.height` (t.yaml:14): `180000` is out of range: it has to be from 16 to 8192 px"},
+      {"4s", "1000",
+       "stage `b`, `ladder.height` (t.yaml:14): `180000` is out of range: it has to be from 16 to 8192 px"},
   };
   struct pipeline *p = load(settings_yaml);
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -462,10 +464,11 @@ static void stages_that_may_not_run_are_left_to_themselves(void **state) {
       {", continue-on-error: true", true},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-    mem_auto char *yaml = mem_format(HEAD "params: { on: { type: bool, default: false }, w: { type: int, default: -1 } }\n"
-                                          "stages:\n  - { id: i, uses: probe }\n"
-                                          "  - { id: t, uses: thumbnail, with: { width: \"${{ params.w }}\" }%s }\n",
-                                     table[i].keys);
+    mem_auto char *yaml =
+        mem_format(HEAD "params: { on: { type: bool, default: false }, w: { type: int, default: -1 } }\n"
+                        "stages:\n  - { id: i, uses: probe }\n"
+                        "  - { id: t, uses: thumbnail, with: { width: \"${{ params.w }}\" }%s }\n",
+                   table[i].keys);
     struct pipeline *p = load(yaml);
     value_auto struct value *params = NULL;
     struct error e = {0};
@@ -570,6 +573,19 @@ static void parameters_become_typed_and_mistakes_name_them(void **state) {
   pipeline_free(&p);
 }
 
+static void who_is_told_comes_out_as_lists_with_names_of_secrets(void **state) {
+  (void)state;
+  struct pipeline *p =
+      load(HEAD "stages: [{ id: a, uses: probe }]\nnotify: { webhooks: { url: https://x.example/h, on: "
+                "failed, secret: \"${{ secrets.HOOK }}\" }, mail: [{ to: a@x.example }] }\n");
+  buf_auto struct buf json = {0};
+  value_json(&json, p->notify, VALUE_JSON_COMPACT);
+  assert_string_equal(buf_string(&json),
+                      "{\"webhooks\":[{\"url\":\"https://x.example/h\",\"on\":[\"failed\"],\"secret\":"
+                      "\"HOOK\"}],\"mail\":[{\"to\":[\"a@x.example\"]}]}");
+  pipeline_free(&p);
+}
+
 static void result_is_evaluated_with_nulls_for_what_did_not_run(void **state) {
   (void)state;
   struct pipeline *p = load(vod);
@@ -661,7 +677,7 @@ int main(void) {
       cmocka_unit_test(position_picks_the_producer_and_needs_delivers_all),
       cmocka_unit_test(inputs_override_and_sources_are_replaced),
       cmocka_unit_test(a_front_brings_the_input_for_all),
-    cmocka_unit_test(later_stages_may_be_needed),
+      cmocka_unit_test(later_stages_may_be_needed),
       cmocka_unit_test(switches_decide_when_a_stage_runs),
       cmocka_unit_test(delays_are_exactly_2_4_8_seconds),
       cmocka_unit_test(pinned_text_is_the_same_pipeline),
@@ -675,6 +691,7 @@ int main(void) {
       cmocka_unit_test(late_settings_can_be_left_out),
       cmocka_unit_test(assets_are_files_of_params_and_of_settings),
       cmocka_unit_test(parameters_become_typed_and_mistakes_name_them),
+      cmocka_unit_test(who_is_told_comes_out_as_lists_with_names_of_secrets),
       cmocka_unit_test(result_is_evaluated_with_nulls_for_what_did_not_run),
       cmocka_unit_test(a_missing_file_is_a_problem_of_its_own),
       cmocka_unit_test(thousands_of_mistakes_are_reported_in_bounded_time),
