@@ -27,6 +27,8 @@ struct service {
   const char *share_folder;                  /* share/stagemill */
   int64_t started_us;                        /* wall */
   struct asks *asks;
+  void (*revoked)(void *context); /* [any-thread] told whenever a token was revoked: open sockets look at theirs again; NULL: none */
+  void *revoked_context;
 };
 /* Fills in what service_ask needs; `loop` is set already. */
 void service_open(struct service *service);

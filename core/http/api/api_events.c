@@ -3,6 +3,7 @@
 
 #include "api/stream.h"
 #include "base/mem.h"
+#include "service/state.h"
 
 /* ---- one job ------------------------------------------------------------------------------------------------------------- */
 
@@ -21,14 +22,6 @@ static bool job_ends(void *context, const struct letter *letter) {
   return over;
 }
 
-static void state_begin(void *context, struct ask *ask) {
-  struct job_stream *js = context;
-  struct value *state = NULL;
-  struct error e = {0};
-  engine_state(js->service->engine, js->id, &state, &e);
-  service_answer(ask, &e, state);
-}
-
 /* A client that names no number gets the whole picture first, then what changes; of a job that has ended, its end again. */
 static void job_sse(struct exchange *x, const struct job_record *job, struct stream *stream, bool given) {
   struct job_stream js = {api_service(x), job->id};
@@ -41,7 +34,12 @@ static void job_sse(struct exchange *x, const struct job_record *job, struct str
     return;
   }
   if (!given) {
-    if (!api_ask(x, state_begin, &js, &state)) return;
+    struct matter matter;
+    struct error e = {0};
+    if (service_state(api_service(x), job->id, NULL, &state, &matter, &e)) {
+      http_error(x, &e);
+      return;
+    }
     uint64_t seen = (uint64_t)value_get_int(state, "seq", 0);
     enum job_status status;
     ended = job_status_from_word(value_get_text(state, "status", ""), &status) && job_status_is_terminal(status);

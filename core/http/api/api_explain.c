@@ -67,6 +67,7 @@ static char *sentence(const struct stage_record *s) {
     return s->attempts ? mem_format("%s failed after %u attempt%s", s->stage, s->attempts, s->attempts == 1 ? "" : "s")
                        : mem_format("%s failed", s->stage);
   case STAGE_CANCELLED: return mem_format("%s was cancelled", s->stage);
+  case STAGE_HELD: return mem_format("%s %s", s->stage, reason ? reason : "waits for a person");
   case STAGE_FINISHED: return NULL;
   }
   return NULL;

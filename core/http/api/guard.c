@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "pipeline/reach.h"
+#include "service/upload.h"
 
 static bool is_admin(const struct principal *who) { return who && (who->scopes & SCOPE_ADMIN); }
 
@@ -55,8 +56,6 @@ static enum err guard_file(struct service *service, const struct principal *who,
                    "folder under inputs.folders", text);
 }
 
-static bool is_upload_key(const char *text) { return strncmp(text, "uploads/", 8) == 0; }
-
 static bool has_scheme(const char *text, const char *const *schemes) {
   for (; *schemes; schemes++) {
     size_t size = strlen(*schemes);
@@ -70,7 +69,7 @@ static const char *const remote_schemes[] = {"http", "https", "s3", NULL};
 enum err guard_input(struct service *service, const struct principal *who, const char *text, char **input,
                      struct error *e) {
   *input = NULL;
-  if (is_upload_key(text)) return api_upload_input(service, who, text, input, e);
+  if (upload_key_is(text)) return uploads_resolve(service, text, who, input, e);
   if (!strstr(text, "://")) return guard_file(service, who, text, input, e);
   if (!has_scheme(text, remote_schemes))
     return error_set(e, ERR_INVALID, "an input is an upload's key, a URL (http, https, s3) or a file: %.100s is none", text);
@@ -103,8 +102,8 @@ static enum err guard_text(const struct guarding *g, uint32_t takes, const char 
   enum err err = ERR_OK;
   if (secret && !is_admin(g->who))
     err = error_set(e, ERR_DENIED, "'%s' names a secret: which secrets a pipeline uses is for its operator to say", g->name);
-  else if (readable && is_upload_key(text))
-    err = api_upload_input(g->service, g->who, text, &path, e);
+  else if (readable && upload_key_is(text))
+    err = uploads_resolve(g->service, text, g->who, &path, e);
   else if (takes & SM_TAKES_TARGET)
     err = guard_target(g, text, e);
   else if (file && *text && !strstr(text, "://"))

@@ -8,32 +8,10 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/mem.h"
+#include "service/keep.h"
 
 enum { KEY_MAX = 255, ANSWER_MAX = 12 * 1024 };
 static const int64_t KEEP_US = 24ll * 3600 * 1000000;
-
-/* ---- the store, from a request's thread ------------------------------------------------------------------------------------ */
-
-struct keeping {
-  struct service *service;
-  struct side_change change;
-};
-
-static void kept(void *ask, const struct commit *commit) {
-  struct error e = commit->error;
-  e.code = commit->status;
-  service_answer(ask, &e, NULL);
-}
-
-static void keep_begin(void *context, struct ask *ask) {
-  struct keeping *keeping = context;
-  store_side(keeping->service->store, &keeping->change, 1, kept, ask);
-}
-
-static enum err keep(struct service *service, const struct side_change *change, struct error *e) {
-  struct keeping keeping = {service, *change};
-  return service_ask(service, keep_begin, &keeping, NULL, e);
-}
 
 static enum err keep_record(struct exchange *x, const struct repeat *repeat, const char *job, const char *answer,
                             uint64_t expected, struct error *e) {
@@ -48,7 +26,7 @@ static enum err keep_record(struct exchange *x, const struct repeat *repeat, con
   struct side_record record = {.kind = SIDE_IDEMPOTENCY, .id = repeat->record, .owner = subject,
                                .due_us = clock_wall(&clock_system) + KEEP_US, .body_json = json.data};
   struct side_change change = {.record = &record, .expected_version = expected};
-  return keep(api_service(x), &change, e);
+  return keep_sides(api_service(x), &change, 1, NULL, e);
 }
 
 /* ---- the key ------------------------------------------------------------------------------------------------------------------ */
@@ -116,7 +94,7 @@ void repeat_end(struct exchange *x, struct repeat *repeat, const char *job, cons
   /* Unless another one with this key went through meanwhile: that one has written its answer. */
   struct side_record record = {.kind = SIDE_IDEMPOTENCY, .id = repeat->record};
   struct side_change change = {.record = &record, .expected_version = repeat->version, .remove = true};
-  keep(api_service(x), &change, &e);
+  keep_sides(api_service(x), &change, 1, NULL, &e);
 }
 
 void repeat_clear(struct repeat *repeat) {

@@ -89,9 +89,6 @@ enum err job_query_run(struct store *store, struct job_query *query, size_t limi
 
 /* The input a caller named (an upload's key, a URL, a path) as the engine takes it. Owned. ERR_DENIED, ERR_INVALID. */
 enum err guard_input(struct service *service, const struct principal *who, const char *text, char **input, struct error *e);
-/* The same of an upload's key alone: the file on this machine, or the URL in the bucket. Somebody else's is ERR_NOT_FOUND. */
-enum err api_upload_input(struct service *service, const struct principal *who, const char *key, char **input,
-                          struct error *e);
 /* Parameters as the caller gave them, files resolved: a new map. */
 enum err guard_params(struct service *service, const struct principal *who, const struct pipeline *pipeline,
                       const struct value *given, struct value **params, struct error *e);
