@@ -57,7 +57,7 @@ static void check_stages(struct check *c, const struct job_record *job) {
   for (size_t i = 0; i < rows.count; i++) {
     const struct stage_record *stage = &rows.items[i];
     struct attempt_record attempt = {0};
-    if (!stage->stage || stage->status < STAGE_WAITING || stage->status > STAGE_CANCELLED)
+    if (!stage->stage || stage->status < STAGE_WAITING || stage->status > STAGE_HELD)
       complain(c, "job %s: stage %zu has no name or no valid status", job->id, i + 1);
     if (stage->fence > c->counters.fence)
       complain(c, "job %s: a stage has fence %" PRIu64 " above the counter's", job->id, stage->fence);

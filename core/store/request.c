@@ -145,7 +145,7 @@ static void add_stages(struct request *r, const struct stage_record *stages, siz
     stage_record_copy(&r->stages[i], &stages[i]);
     check_id(r, stages[i].stage, "stage's id");
     request_check_record(r, &stage_layout, &stages[i]);
-    if (stages[i].status < STAGE_WAITING || stages[i].status > STAGE_CANCELLED)
+    if (stages[i].status < STAGE_WAITING || stages[i].status > STAGE_HELD)
       request_refuse(r, ERR_USAGE, "stage '%s' has no valid status", stages[i].stage);
   }
 }

@@ -52,6 +52,7 @@ enum stage_status {
   STAGE_FAILED,
   STAGE_SOFT_FAILED,
   STAGE_CANCELLED,
+  STAGE_HELD, /* waits for a person; not terminal, though behind those that are */
 };
 const char *stage_status_word(enum stage_status status); /* "soft-failed" */
 bool stage_status_is_terminal(enum stage_status status);

@@ -40,8 +40,9 @@ const char *stage_status_word(enum stage_status status) {
   case STAGE_FAILED: return "failed";
   case STAGE_SOFT_FAILED: return "soft-failed";
   case STAGE_CANCELLED: return "cancelled";
+  case STAGE_HELD: return "held";
   }
   return "unknown";
 }
 
-bool stage_status_is_terminal(enum stage_status status) { return status >= STAGE_FINISHED; }
+bool stage_status_is_terminal(enum stage_status status) { return status >= STAGE_FINISHED && status != STAGE_HELD; }
