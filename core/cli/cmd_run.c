@@ -36,6 +36,7 @@ struct run {
   struct loop_watch *signals;
   int signal_fd;
   char job[STORE_ID_MAX];
+  int64_t seen; /* `state` told about events up to here */
   unsigned interrupts;
   int code;
   bool attach; /* another process owns the folder */
@@ -80,7 +81,7 @@ static int run_prepare(struct run *run) {
   run_folders(run);
   run->submission = (struct submission){.pipeline = run->pipeline, .input = options_operand(run->options, 1),
                                         .given = run->given, .output_folder = run->output_folder,
-                                        .fresh = options_flag(run->options, "fresh")};
+                                        .fresh = options_flag(run->options, "fresh"), .priority = -1};
   if (submission_identity(&run->submission, identity, &e)) return cli_complain(CLI_USAGE, "%s", e.message);
   enum screen_mode mode = options_flag(run->options, "json")    ? SCREEN_JSON
                           : options_flag(run->options, "quiet") ? SCREEN_QUIET
@@ -120,9 +121,8 @@ static void run_stop(void *context) {
 
 static void run_heard(void *context, const struct news *news) {
   struct run *run = context;
-  if (!news->job) return;
-  if (!run->job[0]) snprintf(run->job, sizeof run->job, "%s", news->job);
-  if (strcmp(run->job, news->job) != 0) return;
+  if (!news->job || strcmp(run->job, news->job) != 0) return;
+  if (news->stored && (int64_t)news->seq <= run->seen) return;
   screen_event(run->screen, news->event, news->json);
   int code = screen_outcome(run->screen, news->event);
   if (code < 0) return;
@@ -148,7 +148,8 @@ static void run_submitted(void *context, const char *job, enum submit_outcome ou
   struct run *run = context;
   if (run->code >= 0) return; /* interrupted meanwhile */
   if (!job) {
-    run_end(run, cli_complain(e->code == ERR_CONFLICT ? CLI_USAGE : CLI_FAILED, "%s", e->message));
+    bool worlds = e->code == ERR_NO_SPACE || e->code == ERR_IO || e->code == ERR_CORRUPT || e->code == ERR_INTERNAL;
+    run_end(run, cli_complain(worlds ? CLI_FAILED : CLI_USAGE, "%s", e->message));
     return;
   }
   snprintf(run->job, sizeof run->job, "%s", job);
@@ -161,6 +162,7 @@ static void run_submitted(void *context, const char *job, enum submit_outcome ou
   buf_auto struct buf json = {0};
   value_json(&json, state, VALUE_JSON_COMPACT);
   screen_event(run->screen, state, buf_string(&json));
+  run->seen = value_get_int(state, "seq", 0);
   if (outcome != SUBMIT_NEW) screen_resumed(run->screen, state);
 }
 

@@ -65,7 +65,7 @@ static enum err answer_jobs(struct engine *engine, const struct value *request, 
   struct value *list = value_list();
   value_map_set(v, "jobs", list);
   if (store_jobs(engine->store, &filter, &jobs, e)) return e->code;
-  for (size_t i = 0; i < jobs.count; i++) value_list_add(list, describe_job(&jobs.items[i]));
+  for (size_t i = 0; i < jobs.count; i++) value_list_add(list, engine_describe_record(engine, &jobs.items[i]));
   job_list_clear(&jobs);
   return ERR_OK;
 }

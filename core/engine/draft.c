@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "events/envelope.h"
 
 enum { DRAFT_TEXT_MAX = 600, DRAFT_WAKE_US = 1000 * 1000 };
 
@@ -44,7 +43,7 @@ struct draft *draft_new(struct job *job, uint64_t fence) {
   /* Numbers only: by the time this is sent again the job's texts may be others. */
   d->job_values = (struct job_record){.status = job->record.status, .attempt = job->record.attempt,
                                       .max_attempts = job->record.max_attempts,
-                                      .started_us = job->record.started_us, .pct_ppm = job->record.pct_ppm};
+                                      .started_us = job->record.started_us, .priority = job->record.priority, .pct_ppm = job->record.pct_ppm};
   d->next = job->drafts;
   job->drafts = d;
   return d;
@@ -148,6 +147,8 @@ struct job_record *draft_job(struct draft *d, uint32_t fields) {
   return &d->job_values;
 }
 
+void draft_extra(struct draft *d) { draft_job(d, JOB_SET_EXTRA)->extra_json = draft_json(d, d->job->extra); }
+
 struct attempt_record *draft_attempt(struct draft *d, const struct attempt_record *from) {
   d->attempt = *from;
   d->has_attempt = true;
@@ -157,6 +158,7 @@ struct attempt_record *draft_attempt(struct draft *d, const struct attempt_recor
 void draft_event(struct draft *d, const char *type, struct value *body) {
   if (!value_get(body, "attempt")) value_set_int(body, "attempt", d->job_values.attempt);
   if (!value_get(body, "maxAttempts")) value_set_int(body, "maxAttempts", d->job_values.max_attempts);
+  job_tags(body, &d->job->record);
   for (size_t i = 0; i < body->count; i++) {
     if (body->items[i]->type != VALUE_TEXT) continue;
     text_clip(body->items[i]->text);
@@ -198,6 +200,8 @@ static void draft_apply_job(struct job_record *to, const struct job_record *from
   if (fields & JOB_SET_ERROR) replace_text(&to->error_json, from->error_json);
   if (fields & JOB_SET_STARTED) to->started_us = from->started_us;
   if (fields & JOB_SET_ENDED) to->ended_us = from->ended_us;
+  if (fields & JOB_SET_PRIORITY) to->priority = from->priority;
+  if (fields & JOB_SET_EXTRA) replace_text(&to->extra_json, from->extra_json);
 }
 
 static void draft_apply(struct draft *d, const struct commit *commit) {
@@ -221,28 +225,8 @@ static void draft_apply(struct draft *d, const struct commit *commit) {
     }
   }
   draft_apply_job(&job->record, &d->job_values, d->job_fields);
+  if (d->job_fields & JOB_SET_PRIORITY) job_relink(job);
   if (commit->last_seq) job->record.last_seq = commit->last_seq;
-}
-
-/* Listeners hear exactly what is stored, read back: a live follower and one that replays see the same bytes. */
-static void draft_tell(struct draft *d, const struct commit *commit) {
-  if (!commit->first_seq || !d->job->engine->listeners) return;
-  struct event_list events = {0};
-  struct error e;
-  if (store_events(d->job->engine->store, d->job->id, commit->first_seq - 1, d->event_count, &events, &e)) {
-    log_error("job %s: events %llu and later cannot be read back: %s", d->job->id,
-              (unsigned long long)commit->first_seq, e.message);
-    return;
-  }
-  for (size_t i = 0; i < events.count; i++) {
-    struct buf text = {0};
-    value_auto struct value *event = NULL;
-    event_envelope(&text, &events.items[i]);
-    if (!value_from_json(buf_string(&text), text.size, &event, NULL))
-      engine_tell(d->job->engine, &d->job->record, events.items[i].cursor, event);
-    buf_free(&text);
-  }
-  event_list_clear(&events);
 }
 
 static void draft_send(void *context);
@@ -286,7 +270,7 @@ static void draft_done(void *context, const struct commit *commit) {
   if (commit->status == ERR_OK) {
     draft_apply(d, commit);
     if (d->before) d->before(job);
-    draft_tell(d, commit);
+    engine_tell_stored(job->engine, &job->record, commit);
     job_wake(job); /* before `then`, which may drop the job: a posted step keeps it alive */
   } else {
     draft_refused(job, commit);

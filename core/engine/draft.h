@@ -14,6 +14,7 @@ struct draft *draft_new(struct job *job, uint64_t fence);
 /* A stage's record to be edited: starts as the committed one. Text fields set through draft_text live with the draft. */
 struct stage_record *draft_stage(struct draft *d, size_t stage);
 struct job_record *draft_job(struct draft *d, uint32_t fields);
+void draft_extra(struct draft *d); /* the job's extra_json becomes what job->extra is now */
 struct attempt_record *draft_attempt(struct draft *d, const struct attempt_record *from);
 char *draft_text(struct draft *d, const char *text);   /* copies; scrubbed of secrets */
 char *draft_reason(struct draft *d, const char *text); /* the same, cut to what an event can carry */

@@ -114,6 +114,18 @@ void engine_interrupt(struct engine *engine, bool now, loop_fn *idle, void *cont
 /* True when nothing of this job runs, publishes or waits for a commit. */
 bool engine_job_idle(struct engine *engine, const char *job);
 
+/* How busy it is, for people and gauges. */
+struct engine_status {
+  unsigned attempts, max_attempts; /* alive, and how many may be */
+  size_t waiting;                  /* jobs in line (engine_serve) */
+  size_t loaded;                   /* in memory: they run, or are about to */
+  bool draining;
+};
+void engine_status(struct engine *engine, struct engine_status *status);
+/* The public form of a job's record, as `jobs` and the API's lists show it (no stages, no attempts): id, pipeline, title,
+ * owner, asset, batchId, status, pct, waitReason, queuePosition, attempt, ... */
+struct value *engine_describe_record(struct engine *engine, const struct job_record *job);
+
 /* ---- listening --------------------------------------------------------------------------------------------------- */
 
 /* Called after the fact is durable (lifecycle) or at once (progress). Never called from inside engine_listen. */

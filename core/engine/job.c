@@ -1,4 +1,5 @@
 #include "engine/draft.h"
+#include "engine/serve.h"
 #include "events/envelope.h"
 
 #include <math.h>
@@ -53,19 +54,35 @@ void job_trouble(struct job *job, const char *what) {
   value_auto struct value *v = value_map();
   value_set_number(v, "pct", job->record.pct_ppm / 1e4);
   value_set_text(v, "message", what);
+  job_tags(v, &job->record);
   value_auto struct value *event =
       event_unstored("progress", job->id, job->record.last_seq, clock_wall(loop_clock(engine->loop)), v);
   engine_tell(engine, &job->record, 0, event);
+}
+
+static void job_held(void *context, const struct commit *commit) {
+  if (!commit->status) engine_tell_commit(context, commit);
 }
 
 void job_hold(struct engine *engine, const char *id, const struct error *why) {
   char reason[512];
   snprintf(reason, sizeof reason, "%s", why->message);
   log_scrub(reason);
-  struct job_record values = {.status = JOB_HELD, .wait_reason = reason};
-  struct change change = {.job = id, .job_fields = JOB_SET_STATUS | JOB_SET_WAIT_REASON, .job_values = &values};
+  struct job_record values = {.status = JOB_HELD, .wait_reason = reason}, job = {0};
+  struct buf json = {0};
   log_error("job %s is held: %s", id, why->message);
-  store_change(engine->store, &change, NULL, NULL);
+  if (store_job(engine->store, id, &job, NULL) || job_status_is_terminal(job.status)) {
+    job_record_clear(&job);
+    return;
+  }
+  value_auto struct value *body = job_state_body(&job, JOB_HELD, reason);
+  value_json(&json, body, VALUE_JSON_COMPACT);
+  struct event_draft event = {"state", json.data};
+  struct change change = {.job = id, .job_fields = JOB_SET_STATUS | JOB_SET_WAIT_REASON, .job_values = &values,
+                          .events = &event, .event_count = job.status != JOB_HELD};
+  store_change(engine->store, &change, job_held, engine);
+  buf_free(&json);
+  job_record_clear(&job);
 }
 
 static void job_free(struct job *job) {
@@ -84,6 +101,7 @@ static void job_free(struct job *job) {
   value_free(&job->spec);
   value_free(&job->params);
   value_free(&job->facts);
+  value_free(&job->extra);
   free(job->output_folder);
   free(job->input);
   free(job->group);
@@ -91,15 +109,15 @@ static void job_free(struct job *job) {
   free(job);
 }
 
+static void job_unlink(struct job *job);
+
 void job_drop(struct job *job) {
   job->doomed = true;
   if (job->trials || job->committing || job->step_posted) return;
-  for (struct job **at = &job->engine->jobs; *at; at = &(*at)->next)
-    if (*at == job) {
-      *at = job->next;
-      break;
-    }
+  struct engine *engine = job->engine;
+  job_unlink(job);
   job_free(job);
+  serve_claim_soon(engine); /* there may be room for another one */
 }
 
 /* The pipeline as it was submitted: later edits of the file do not reach a job that is under way. */
@@ -182,12 +200,40 @@ static enum err job_load_stages(struct job *job, struct error *e) {
   return ERR_OK;
 }
 
+static struct value *extra_read(const char *json) {
+  struct value *extra = finish_json(json);
+  if (extra->type == VALUE_MAP) return extra;
+  value_free(&extra);
+  return value_map();
+}
+
+void extra_drop(struct value *extra, const char *key) {
+  for (size_t i = 0; i < extra->count; i++) {
+    if (strcmp(extra->keys[i], key) != 0) continue;
+    free(extra->keys[i]);
+    value_free(&extra->items[i]);
+    extra->count--;
+    memmove(&extra->keys[i], &extra->keys[i + 1], (extra->count - i) * sizeof *extra->keys);
+    memmove(&extra->items[i], &extra->items[i + 1], (extra->count - i) * sizeof *extra->items);
+    return;
+  }
+}
+
+struct value *job_given(const struct value *spec, const struct value *extra) {
+  const struct value *first = value_get(spec, "params"), *edits = value_get(extra, "params");
+  struct value *given = first && first->type == VALUE_MAP ? value_copy(first) : value_map();
+  for (size_t i = 0; edits && edits->type == VALUE_MAP && i < edits->count; i++)
+    value_map_set(given, edits->keys[i], value_copy(edits->items[i]));
+  return given;
+}
+
 static enum err job_load_spec(struct job *job, struct error *e) {
   const char *json = job->record.spec_json ? job->record.spec_json : "";
   if (value_from_json(json, strlen(json), &job->spec, e)) return e->code;
   job->output_folder = mem_text(value_get_text(job->spec, "output", "/nonexistent"));
   const struct value *input = value_get(job->spec, "input");
   job->input = mem_text(value_get_text(input, "path", value_get_text(input, "url", NULL)));
+  job->extra = extra_read(job->record.extra_json);
   job->facts = value_map();
   value_set_text(job->facts, "id", job->id);
   value_set_text(job->facts, "input", job->input);
@@ -201,9 +247,8 @@ static enum err job_load_all(struct job *job, struct error *e) {
   if (store_job(job->engine->store, job->id, &job->record, e)) return e->code;
   if (job_load_spec(job, e)) return e->code;
   if (job_load_pipeline(job, e)) return e->code;
-  if (pipeline_params(job->pipeline, value_get(job->spec, "params"), value_get_text(job->spec, "folder", "/"),
-                      &job->params, e))
-    return e->code;
+  value_auto struct value *given = job_given(job->spec, job->extra);
+  if (pipeline_params(job->pipeline, given, value_get_text(job->spec, "folder", "/"), &job->params, e)) return e->code;
   if (job_load_stages(job, e)) return e->code;
   return job_load_group(job, e);
 }
@@ -218,6 +263,19 @@ static void job_link(struct job *job) {
   *at = job;
 }
 
+static void job_unlink(struct job *job) {
+  for (struct job **at = &job->engine->jobs; *at; at = &(*at)->next)
+    if (*at == job) {
+      *at = job->next;
+      return;
+    }
+}
+
+void job_relink(struct job *job) {
+  job_unlink(job);
+  job_link(job);
+}
+
 /* `concurrency: {group: ...}`: of the jobs of one group, one at a time. */
 static enum err job_load_group(struct job *job, struct error *e) {
   if (!job->pipeline->concurrency_group) return ERR_OK;
@@ -227,6 +285,7 @@ static enum err job_load_group(struct job *job, struct error *e) {
   struct value *group = NULL;
   enum err err = template_eval(job->pipeline->concurrency_group, &scope, &group, e);
   if (!err) job->group = mem_text(group->type == VALUE_TEXT ? group->text : NULL);
+  job->group_digest = line_digest(job->group);
   value_free(&group);
   free(steps);
   return err;
@@ -235,16 +294,41 @@ static enum err job_load_group(struct job *job, struct error *e) {
 enum err job_open(struct engine *engine, const char *id, struct job **job, struct error *e) {
   *job = job_find(engine, id);
   if (*job && !(*job)->doomed) return ERR_OK;
+  if (job_look(engine, id, job, e)) return e->code;
+  job_link(*job);
+  serve_leave(engine, id);
+  return ERR_OK;
+}
+
+enum err job_look(struct engine *engine, const char *id, struct job **job, struct error *e) {
   struct job *fresh = mem_alloc(sizeof *fresh);
+  *job = NULL;
   fresh->engine = engine;
   fresh->id = mem_text(id);
   if (job_load_all(fresh, e)) {
     job_free(fresh);
     return e->code;
   }
-  job_link(fresh);
   *job = fresh;
   return ERR_OK;
+}
+
+void job_put_down(struct job **job) {
+  if (*job) job_free(*job);
+  *job = NULL;
+}
+
+void job_reread(struct job *job) {
+  struct job_record now = {0};
+  if (store_job(job->engine->store, job->id, &now, NULL)) return;
+  value_free(&job->extra);
+  job->extra = extra_read(now.extra_json);
+  job->record.status = now.status;
+  job->record.priority = now.priority;
+  if (now.last_seq > job->record.last_seq) job->record.last_seq = now.last_seq;
+  job_record_clear(&now);
+  job_relink(job);
+  job_wake(job);
 }
 
 /* Delays run on the boot clock. Only over a restart the wall clock says what is left, never more than was configured. */
@@ -262,6 +346,7 @@ static enum step_state job_step_state(const struct job_stage *stage, int64_t now
   case STAGE_RUNNING:
   case STAGE_PUBLISHING: return STEP_RUNNING;
   case STAGE_DELAYED: return stage->due_boot_us <= now_us ? STEP_WAITING : STEP_DELAYED;
+  case STAGE_HELD: return STEP_DELAYED; /* due when somebody says so */
   case STAGE_FINISHED: return STEP_FINISHED;
   case STAGE_SKIPPED: return STEP_SKIPPED;
   case STAGE_FAILED: return STEP_FAILED;

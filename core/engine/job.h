@@ -8,6 +8,7 @@
 
 #include "base/pool.h"
 #include "engine/engine.h"
+#include "engine/line.h"
 #include "engine/manifest.h"
 #include "host/crew.h"
 #include "pipeline/plan.h"
@@ -31,9 +32,23 @@ struct engine {
   struct work *works;
   unsigned submitting; /* submissions on their way to disk */
   bool only_submitted; /* what others retry is stored, not started */
-  bool interrupted, interrupt_now, closing;
+  bool interrupted, interrupt_now, draining, closing;
+  bool awaiting_idle;
   loop_fn *idle;
   void *idle_context;
+  struct loop_timer *drain_alarm;
+  struct errand *errands;
+  struct pause *pauses; /* of the queue and of pipelines */
+  struct loop_timer *pause_alarm;
+  /* serve.h */
+  bool serving, claim_posted;
+  struct line *line;
+  struct sleeper *sleepers;
+  size_t sleeper_count;
+  struct loop_timer *alarm; /* of the first sleeper, at alarm_us on the boot clock */
+  int64_t alarm_us;
+  struct turn *turns;
+  size_t turn_count;
 };
 
 struct job_stage {
@@ -56,8 +71,10 @@ struct job {
   struct job_record record; /* as committed */
   struct pipeline *pipeline;
   struct value *spec, *params, *facts; /* facts: the map behind job.id, job.input, job.name */
+  struct value *extra;                 /* what is to be in extra_json: every draft that has it writes all of it */
   char *output_folder, *input;         /* input NULL: none */
   char *group;                         /* concurrency group, NULL: none */
+  uint64_t group_digest;
   struct job_stage *stages;            /* pipeline->stage_count of them */
   struct trial *trials;                /* live attempts */
   struct draft *drafts;                /* on their way to disk */
@@ -69,6 +86,7 @@ struct job {
   char trouble[256];        /* why it stands still although nothing of it waits; "": it does not */
   bool step_posted, doomed; /* doomed: freed when idle */
   bool announced;           /* `started` is stored or on its way */
+  bool hungry;              /* waits for a place, or will in a moment */
   /* progress of this process's share of the round */
   int64_t begun_boot_us;
   double begun_pct, shown_pct;
@@ -128,6 +146,14 @@ struct trial {
 /* job.c */
 struct job *job_find(struct engine *engine, const char *id);
 enum err job_open(struct engine *engine, const char *id, struct job **job, struct error *e);
+/* The same without linking it: to look at its pipeline and parameters. Freed by job_put_down. */
+enum err job_look(struct engine *engine, const char *id, struct job **job, struct error *e);
+void job_put_down(struct job **job);
+void job_reread(struct job *job); /* another hand has changed its record */
+void job_relink(struct job *job); /* its priority is another */
+void extra_drop(struct value *extra, const char *key);
+/* What was given at submission, with what was edited since. */
+struct value *job_given(const struct value *spec, const struct value *extra);
 void job_drop(struct job *job); /* unlinks and frees, now or when the last commit and attempt are through */
 bool job_idle(const struct job *job);
 bool job_quiet(const struct job *job); /* nothing of it is alive or under way, though something may wait for space */
@@ -143,9 +169,12 @@ char *keep_folder(const struct job *job, size_t stage); /* OUT/.stagemill/ID/kee
 /* step.c */
 void job_wake(struct job *job); /* decides what to do next, from the loop, soon */
 void job_wake_in(struct job *job, int64_t delay_us);
+void step_fail(struct job *job, size_t stage, const struct error *e);
 
 /* launch.c */
 void trial_begin(struct job *job, const struct plan_unit *unit);
+struct draft;
+void job_announce(struct job *job, struct draft *d, int64_t now_us); /* its first stage starts: `started` */
 void trial_free(struct trial **trial);
 bool trial_stage_is_sink(const struct trial *trial, const struct trial_stage *stage); /* of a pass */
 struct value *trial_settings(struct job *job, size_t stage, struct error *e); /* NULL with e set */
@@ -169,7 +198,6 @@ enum charge charge_of(const struct trial *trial, size_t i);
 void charge_error(const struct trial *trial, size_t i, struct error *e);
 bool trial_is_cancelled(const struct trial *trial); /* its outputs are to be dropped */
 /* publish.c */
-struct draft;
 void publish_check(struct trial *trial, struct trial_stage *stage);
 /* Puts {result, manifest, publishing} of a checked stage into the draft; after its commit: publish_begun. */
 void publish_draft(struct trial *trial, struct trial_stage *stage, struct draft *d);
@@ -197,13 +225,24 @@ void work_submit(struct engine *engine, loop_fn *run, loop_fn *done, loop_fn *dr
 void work_later(struct engine *engine, int64_t delay_us, loop_fn *run, loop_fn *done, loop_fn *drop, void *context);
 bool work_is_quiet(const struct engine *engine); /* all that is left waits for its next try */
 void work_drop_all(struct engine *engine);
-/* describe.c */
-struct value *describe_job(const struct job_record *job);
 /* engine.c */
-int64_t engine_queue_position(struct engine *engine); /* of the next job, from 1 */
-/* A new round of an ended job; finished stages are kept unless `whole`. */
-void engine_reopen(struct engine *engine, const struct job_record *job, const char *reason, bool whole, store_done *done,
-                   void *context);
+/* From 1; of a job that is not in line: the place it would get. */
+int64_t engine_queue_position(struct engine *engine, const struct job_record *job);
+/* serve.c: a job that has just been stored or opened again goes on from here, or waits for its turn. */
+enum err engine_take_up(struct engine *engine, const char *id, struct error *e);
+/* retry.c: a new round of an ended job. keep: list of stages that stay as they are; NULL: all that are finished. */
+void engine_reopen(struct engine *engine, const struct job_record *job, const char *reason, const struct value *keep,
+                   store_done *done, void *context);
+/* submit.c: the files that a pipeline with these parameters reads, as keys of a map; hashed and copied (pool). */
+enum err assets_find(const struct pipeline *p, const struct value *params, struct value *files, struct error *e);
+enum err assets_pin(const struct value *files, const char *copy_to, struct value *assets, struct error *e);
 void engine_wake_all(struct engine *engine); /* a place, or a turn, is free */
+/* tell.c */
+void listeners_free(struct engine *engine);
+void job_tags(struct value *body, const struct job_record *job); /* what every envelope of the job carries */
+/* Body of a stored `state`: the job's status has become another although none of its stages says so. */
+struct value *job_state_body(const struct job_record *job, enum job_status status, const char *reason);
+void engine_tell_stored(struct engine *engine, const struct job_record *job, const struct commit *commit);
+void engine_tell_commit(struct engine *engine, const struct commit *commit); /* the same, the job read as well */
 /* cursor 0: not stored. */
 void engine_tell(struct engine *engine, const struct job_record *job, uint64_t cursor, const struct value *event);

@@ -49,7 +49,8 @@ static int32_t slots_open(struct slots *slots, const char *path, int flags, stru
 
 static char *trial_asset(void *context, const char *path) {
   struct job *job = context;
-  const char *digest = value_get_text(value_get(job->spec, "assets"), path, NULL);
+  const char *digest = value_get_text(value_get(job->extra, "assets"), path, NULL);
+  if (!digest) digest = value_get_text(value_get(job->spec, "assets"), path, NULL);
   if (!digest) return NULL;
   const char *dot = strrchr(fs_base_name(path), '.');
   return mem_format("%s/assets/%s%s", job->engine->state_folder, digest, dot ? dot : "");
@@ -394,7 +395,19 @@ static void trial_record(struct trial *trial) {
   r->started_us = clock_wall(loop_clock(trial->job->engine->loop));
 }
 
-/* The first attempt of a job is its start; each stage of the unit starts with it. */
+/* The job's first stage is its start. */
+void job_announce(struct job *job, struct draft *d, int64_t now_us) {
+  if (job->record.started_us || job->announced) return;
+  char queued[32], started[32];
+  job->announced = true;
+  draft_job(d, JOB_SET_STARTED)->started_us = now_us;
+  struct value *body = value_map();
+  value_set_text(body, "queuedAt", clock_format(job->record.created_us, queued));
+  value_set_text(body, "startedAt", clock_format(now_us, started));
+  draft_event(d, "started", body);
+}
+
+/* Each stage of the unit starts with it. */
 static void trial_announce(struct trial *trial, struct draft *d) {
   struct job *job = trial->job;
   uint32_t attempt = 1;
@@ -406,21 +419,11 @@ static void trial_announce(struct trial *trial, struct draft *d) {
     record->reason = NULL;
     if (record->attempts + 1 > attempt) attempt = record->attempts + 1;
   }
-  uint32_t fields = JOB_SET_STATUS | JOB_SET_ATTEMPT | JOB_SET_WAIT_REASON;
-  bool first = !job->record.started_us && !job->announced;
-  job->announced = true;
-  struct job_record *values = draft_job(d, first ? fields | JOB_SET_STARTED : fields);
+  struct job_record *values = draft_job(d, JOB_SET_STATUS | JOB_SET_ATTEMPT | JOB_SET_WAIT_REASON);
   values->status = JOB_PROCESSING;
   values->wait_reason = NULL;
   values->attempt = attempt;
-  if (first) {
-    char queued[32], started[32];
-    values->started_us = trial->record.started_us;
-    struct value *body = value_map();
-    value_set_text(body, "queuedAt", clock_format(job->record.created_us, queued));
-    value_set_text(body, "startedAt", clock_format(values->started_us, started));
-    draft_event(d, "started", body);
-  }
+  job_announce(job, d, trial->record.started_us);
   for (size_t i = 0; i < trial->stage_count; i++) {
     size_t index = trial->stages[i].index;
     struct job_stage *stage = &job->stages[index];
@@ -436,6 +439,7 @@ void trial_begin(struct job *job, const struct plan_unit *unit) {
   struct trial *trial = trial_new(job, unit);
   struct draft *d = draft_new(job, 0);
   job->engine->alive++;
+  job->hungry = false;
   if (!job->begun_boot_us) {
     job->begun_boot_us = clock_boot(loop_clock(job->engine->loop));
     job->begun_pct = progress_pct(job);

@@ -52,6 +52,7 @@ static void progress_tell(struct trial *trial, size_t index, double speed) {
   if (eta_s >= 0) value_set_int(v, "etaSeconds", eta_s);
   value_set_int(v, "attempt", stage->record.attempts + 1);
   value_set_int(v, "maxAttempts", s->retry.attempts);
+  job_tags(v, &job->record);
   int64_t now_us = clock_wall(loop_clock(job->engine->loop));
   value_auto struct value *event = event_unstored("progress", job->id, job->record.last_seq, now_us, v);
   engine_tell(job->engine, &job->record, 0, event);

@@ -6,8 +6,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/draft.h"
+#include "engine/hold.h"
+#include "engine/pause.h"
+#include "engine/serve.h"
 
-enum { STEP_REASON_SAME = 500 }; /* stored reasons are cut somewhat behind this */
+enum { STEP_LOOK_US = 60 * 1000 * 1000, STEP_REASON_SAME = 500 }; /* stored reasons are cut somewhat behind this */
 
 static void job_step(struct job *job);
 
@@ -55,7 +58,7 @@ static void step_skip(struct job *job, const struct plan *plan) {
   draft_commit(d, NULL, NULL);
 }
 
-static void step_fail(struct job *job, size_t stage, const struct error *e) {
+void step_fail(struct job *job, size_t stage, const struct error *e) {
   struct draft *d = draft_new(job, 0);
   struct stage_record *record = draft_stage(d, stage);
   record->status = job->pipeline->stages[stage].continue_on_error ? STAGE_SOFT_FAILED : STAGE_FAILED;
@@ -99,8 +102,19 @@ static void step_settle(struct job *job, const struct plan *plan) {
 
 /* ---- waiting ------------------------------------------------------------------------------------------------------- */
 
+/* What ends by the wall clock is looked at now and then: somebody may set it. */
+static int64_t step_wall_alarm(const struct job *job) {
+  const struct clock *clock = loop_clock(job->engine->loop);
+  int64_t until_us = hold_alarm_us(job), paused_us = value_get_int(value_get(job->extra, "pause"), "untilUs", 0);
+  if (paused_us && (!until_us || paused_us < until_us)) until_us = paused_us;
+  if (!until_us) return 0;
+  int64_t left_us = until_us - clock_wall(clock);
+  if (left_us > STEP_LOOK_US) left_us = STEP_LOOK_US;
+  return clock_boot(clock) + (left_us > 0 ? left_us : 0);
+}
+
 static void step_alarm(struct job *job) {
-  int64_t now_us = clock_boot(loop_clock(job->engine->loop)), soonest_us = 0;
+  int64_t now_us = clock_boot(loop_clock(job->engine->loop)), soonest_us = step_wall_alarm(job);
   for (size_t i = 0; i < job->pipeline->stage_count; i++) {
     const struct job_stage *stage = &job->stages[i];
     if (stage->record.status != STAGE_DELAYED || stage->due_boot_us <= now_us) continue; /* due ones wait for a place */
@@ -111,14 +125,38 @@ static void step_alarm(struct job *job) {
 }
 
 /* The job of the same group that has the turn, or NULL. With cancel-in-progress the newcomer ends its elders instead. */
-static struct job *step_elder(const struct job *job) {
+static const char *step_elder(const struct job *job) {
+  if (job->engine->serving) {
+    const char *holder = turn_holder(job->engine, job->group_digest);
+    return holder && strcmp(holder, job->id) != 0 ? holder : NULL;
+  }
   for (struct job *other = job->engine->jobs; job->group && other; other = other->next) {
     if (other == job || other->doomed || !other->group || strcmp(other->group, job->group) != 0) continue;
     if (job_status_is_terminal(other->record.status)) continue;
     bool first = other->record.started_us && !job->record.started_us;
-    if (first || (strcmp(other->id, job->id) < 0 && !!other->record.started_us == !!job->record.started_us)) return other;
+    if (first || (strcmp(other->id, job->id) < 0 && !!other->record.started_us == !!job->record.started_us))
+      return other->id;
   }
   return NULL;
+}
+
+/* Somebody has stopped it, or everything. */
+static bool step_stopped(const struct job *job, char *text, size_t size) {
+  const struct engine *engine = job->engine;
+  const struct pause *pause = pause_of_queue(engine);
+  if (!pause) pause = pause_of_pipeline(engine, line_digest(job->record.pipeline));
+  if (engine->interrupted)
+    snprintf(text, size, "interrupted: %s", engine->serving ? "goes on when the service runs again"
+                                                             : "run the same command again to go on");
+  else if (engine->draining)
+    snprintf(text, size, "the service is being stopped: goes on when it runs again");
+  else if (pause_of_extra(engine, job->extra))
+    pause_extra_text(job->extra, text, size);
+  else if (pause)
+    pause_text(pause, text, size);
+  else
+    return false;
+  return true;
 }
 
 static void step_wait_reason(const struct job *job, const struct plan *plan, char *text, size_t size) {
@@ -128,13 +166,12 @@ static void step_wait_reason(const struct job *job, const struct plan *plan, cha
     snprintf(text, size, "%s", job->trouble);
     return;
   }
-  if (job->engine->interrupted) {
-    snprintf(text, size, "interrupted: run the same command again to go on");
-    return;
-  }
-  const struct job *elder = step_elder(job);
+  hold_text(job, text, size);
+  if (text[0] && !plan->ready_count) return;
+  if (step_stopped(job, text, size)) return;
+  const char *elder = step_elder(job);
   if (elder) {
-    snprintf(text, size, "waits for job %s of the same concurrency group '%s'", elder->id, job->group);
+    snprintf(text, size, "waits for job %s of the same concurrency group '%s'", elder, job->group);
     return;
   }
   if (plan->ready_count) {
@@ -151,20 +188,45 @@ static void step_wait_reason(const struct job *job, const struct plan *plan, cha
   }
 }
 
+static bool step_has(const struct job *job, enum stage_status status) {
+  for (size_t i = 0; i < job->pipeline->stage_count; i++)
+    if (job->stages[i].record.status == status) return true;
+  return false;
+}
+
 static enum job_status step_status(const struct job *job, const struct plan *plan) {
-  if (job->trials) return JOB_PROCESSING;
-  for (size_t i = 0; i < job->pipeline->stage_count; i++)
-    if (job->stages[i].record.status == STAGE_PUBLISHING) return JOB_PROCESSING;
-  for (size_t i = 0; i < job->pipeline->stage_count; i++)
-    if (job->stages[i].record.status == STAGE_DELAYED) return JOB_RETRYING;
-  return plan->ready_count || job->engine->interrupted ? JOB_QUEUED : JOB_PROCESSING;
+  if (job->trials || step_has(job, STAGE_PUBLISHING)) return JOB_PROCESSING;
+  if (step_has(job, STAGE_HELD) && !plan->ready_count && !step_has(job, STAGE_DELAYED)) return JOB_HELD;
+  if (pause_of_extra(job->engine, job->extra)) return JOB_PAUSED;
+  if (step_has(job, STAGE_DELAYED)) return JOB_RETRYING;
+  return plan->ready_count || job->engine->interrupted || job->engine->draining ? JOB_QUEUED : JOB_PROCESSING;
+}
+
+/* A status that no stage's event speaks of is told by itself. */
+static void step_tell_status(struct job *job, struct draft *d, enum job_status status, const char *reason) {
+  if (status == job->record.status || status == JOB_RETRYING) return;
+  struct value *body = job_state_body(&job->record, status, reason);
+  const struct value *pause = value_get(job->extra, "pause");
+  int64_t until_us = status == JOB_PAUSED ? value_get_int(pause, "untilUs", 0) : 0;
+  char at[32];
+  if (until_us) value_set_text(body, "pausedUntil", clock_format(until_us, at));
+  for (size_t i = 0; status == JOB_HELD && i < job->pipeline->stage_count; i++) {
+    if (job->stages[i].record.status != STAGE_HELD) continue;
+    const struct value *hold = value_get(value_get(job->extra, "holds"), job->pipeline->stages[i].id);
+    value_set_text(body, "stage", job->pipeline->stages[i].id);
+    value_set_text(body, "title", value_get_text(hold, "title", NULL));
+    value_set_text(body, "message", value_get_text(hold, "message", NULL));
+    if (value_get(hold, "fields")) value_map_set(body, "fields", value_copy(value_get(hold, "fields")));
+    break;
+  }
+  draft_event(d, "state", body);
 }
 
 static bool same_text(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") == 0; }
 
 /* Every job that is not running has a stored reason. */
 static void step_note(struct job *job, const struct plan *plan) {
-  char reason[256];
+  char reason[600];
   enum job_status status = step_status(job, plan);
   if (status == JOB_PROCESSING && !job->trouble[0])
     reason[0] = '\0';
@@ -176,6 +238,7 @@ static void step_note(struct job *job, const struct plan *plan) {
     struct job_record *record = draft_job(d, JOB_SET_STATUS | JOB_SET_WAIT_REASON);
     record->status = status;
     record->wait_reason = draft_reason(d, reason);
+    step_tell_status(job, d, status, reason);
   }
   for (size_t i = 0; i < plan->wait_count; i++) {
     const struct plan_skip *wait = &plan->waits[i];
@@ -230,7 +293,7 @@ static bool step_overdue(struct job *job) {
   step_end_trials(job);
   for (size_t i = 0; i < job->pipeline->stage_count; i++) {
     enum stage_status status = job->stages[i].record.status;
-    if (status != STAGE_WAITING && status != STAGE_DELAYED) continue;
+    if (status != STAGE_WAITING && status != STAGE_DELAYED && status != STAGE_HELD) continue;
     step_fail(job, i, &e);
     failed = true;
   }
@@ -238,30 +301,59 @@ static bool step_overdue(struct job *job) {
 }
 
 static bool step_has_turn(struct job *job) {
-  struct job *elder = step_elder(job);
-  if (elder && job->pipeline->cancel_in_progress && !elder->record.cancel_requested)
-    engine_cancel(job->engine, elder->id, NULL, NULL);
-  return !elder;
+  const char *elder = step_elder(job);
+  if (!elder) return !job->engine->serving || turn_take(job);
+  struct job *other = job->pipeline->cancel_in_progress ? job_find(job->engine, elder) : NULL;
+  if (job->pipeline->cancel_in_progress && !(other && other->record.cancel_requested))
+    engine_cancel(job->engine, elder, NULL, NULL);
+  return false;
+}
+
+static bool unit_is_persons(const struct job *job, const struct plan_unit *unit) {
+  return !unit->is_pass && hold_is_persons(job->pipeline->stages[unit->stages[0]].type);
 }
 
 static void step_start(struct job *job, const struct plan *plan) {
+  struct engine *engine = job->engine;
+  char why[600];
+  bool cleans_up = job->record.cancel_requested; /* what `always` stages do is not put off */
   if (!step_has_turn(job)) return;
-  for (size_t i = 0; i < plan->ready_count && !job->engine->interrupted && job->engine->crew; i++) {
-    if (job->engine->alive >= job->engine->max_attempts) return;
-    trial_begin(job, &plan->ready[i]);
+  for (size_t i = 0; i < plan->ready_count && !engine->interrupted && !engine->draining; i++) {
+    if (!cleans_up && step_stopped(job, why, sizeof why)) return;
+    if (unit_is_persons(job, &plan->ready[i])) {
+      hold_begin(job, plan->ready[i].stages[0]);
+    } else if (engine->crew) {
+      job->hungry = engine->alive >= engine->max_attempts;
+      if (job->hungry) return;
+      trial_begin(job, &plan->ready[i]);
+    }
   }
+}
+
+/* A pause that is over is forgotten on disk as well. true: the job's state is on its way there. */
+static bool step_unpause(struct job *job) {
+  if (value_is_null(value_get(job->extra, "pause")) || pause_of_extra(job->engine, job->extra)) return false;
+  struct draft *d = draft_new(job, 0);
+  extra_drop(job->extra, "pause");
+  draft_extra(d);
+  draft_commit(d, NULL, NULL);
+  return true;
 }
 
 static void job_step(struct job *job) {
   /* Only committed state is planned on: every commit wakes the job again when it is on disk. */
   if (job->committing || job->cancelling || job->engine->closing) return;
-  if (job_status_is_terminal(job->record.status) || step_overdue(job) || step_worn_out(job)) return;
+  if (job_status_is_terminal(job->record.status) || step_unpause(job) || step_overdue(job) || hold_overdue(job) ||
+      step_worn_out(job))
+    return;
   struct step *steps = mem_array(job->pipeline->stage_count + 1, sizeof *steps);
   struct plan_state state = job_plan_state(job, steps);
   struct plan plan = {0};
   struct error e;
+  bool rests = false;
   if (plan_next(&state, &plan, &e)) {
     job_hold(job->engine, job->id, &e);
+    if (job->engine->serving) job_drop(job);
   } else if (plan.bad_stage != SIZE_MAX) {
     step_fail(job, plan.bad_stage, &plan.bad_error);
   } else if (plan.skip_count) {
@@ -275,7 +367,9 @@ static void job_step(struct job *job) {
     step_start(job, &plan);
     step_alarm(job);
     if (!job->committing) step_note(job, &plan);
+    rests = !job->committing;
   }
   plan_clear(&plan);
   free(steps);
+  if (rests) serve_rest(job);
 }
