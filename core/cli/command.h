@@ -45,6 +45,14 @@ struct command {
 #define COMMAND_TABLE_ENGINE(X)
 #endif
 
+#ifdef STAGEMILL_WITH_SERVICE
+#define COMMAND_TABLE_SERVICE(X)                                                                                       \
+  X(serve)                                                                                                             \
+  X(token)
+#else
+#define COMMAND_TABLE_SERVICE(X)
+#endif
+
 #ifdef STAGEMILL_WITH_HOST
 #define COMMAND_TABLE_HOST(X)                                                                                          \
   X(check)                                                                                                             \
@@ -61,6 +69,7 @@ struct command {
 /* In the order help lists them: X(name) stands for `extern const struct command command_NAME`. */
 #define COMMAND_TABLE(X)                                                                                               \
   COMMAND_TABLE_ENGINE(X)                                                                                              \
+  COMMAND_TABLE_SERVICE(X)                                                                                             \
   COMMAND_TABLE_HOST(X)                                                                                                \
   X(version)                                                                                                           \
   X(help)

@@ -126,6 +126,20 @@ static struct rule *rules_new(const char *prefix) {
   return rules;
 }
 
+/* A section whose every key is commented out is as if it were not there. */
+static struct node *without_empty_sections(struct tree *tree, const struct node *map, const struct rule *rules) {
+  struct node *kept = tree_map(tree, map);
+  for (size_t i = 0; i < map->count; i++) {
+    struct node *key = map->entries[i].key, *value = map->entries[i].value;
+    const struct rule *rule = rules;
+    while (rule->key && strcmp(rule->key, key->text)) rule++;
+    if (rule->fields && node_is_empty(value)) continue;
+    if (rule->fields && value->kind == NODE_MAP) value = without_empty_sections(tree, value, rule->fields);
+    tree_map_add(kept, key, value);
+  }
+  return kept;
+}
+
 static bool is_blank(const char *text) {
   while (*text) {
     text += strspn(text, " \t\r\n");
@@ -155,6 +169,7 @@ static enum err file_read(struct settings_source *source, struct tree *tree, str
     return ERR_INVALID;
   }
   struct rule *rules = rules_new("");
+  source->root = root = without_empty_sections(tree, root, rules);
   struct schema schema = {.what = "the configuration", .rules = rules};
   schema_check(&schema, root, root, source->report, values);
   rules_free(rules);
