@@ -100,7 +100,7 @@ static enum err begin_for_subject(struct store *s, struct tx *tx, const char *id
   if (status) return status;
   bool sane = id && id[0] && strlen(id) <= NAME_BYTES_MAX;
   if (sane && job_exists(tx, id)) return ERR_OK;
-  for (int kind = SIDE_ASSET; sane && kind <= SIDE_CREDENTIAL; kind++) {
+  for (int kind = SIDE_ASSET; sane && kind < SIDE_KINDS; kind++) {
     struct key k = key_side((enum side_kind)kind, id);
     if (row_get(tx, DB_SIDES, &k, &v)) return ERR_OK;
   }

@@ -63,6 +63,7 @@ void request_refuse(struct request *r, enum err code, const char *what, const ch
 struct waiter {
   bool over;
   enum err status;
+  struct error error;
 };
 
 struct store {
@@ -94,7 +95,7 @@ enum err writer_start(struct store *s, struct error *e);
 void writer_stop(struct store *s);
 void writer_queue(struct store *s, struct request *r); /* moves it in */
 /* Queues, waits for the commit, answers its status; no completions run. [any thread] */
-enum err writer_ask(struct store *s, struct request *r);
+enum err writer_ask(struct store *s, struct request *r, struct error *e); /* e may be NULL */
 
 /* A verb at work: the transaction, the store's numbers, the request and its answer. */
 struct work {
@@ -166,8 +167,8 @@ bool side_load(struct tx *tx, enum side_kind kind, const char *id, struct side_r
 void side_save(struct tx *tx, const struct side_record *old, const struct side_record *record);
 /* Who a history belongs to; false: there is none of that name. */
 bool subject_load(struct tx *tx, const char *id, struct subject *subject);
-/* Deliveries of a job that wait for nothing more go with it. */
-void sides_drop_with_job(struct tx *tx, const char *job);
+/* Deliveries of what is gone have nothing left to tell. */
+void deliveries_drop(struct tx *tx, const char *subject);
 
 /* ---- migrate.c ---- */
 enum err schema_settle(struct store *s, struct error *e);

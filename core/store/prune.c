@@ -44,7 +44,7 @@ static void delete_page(struct store *s, const struct page *page, uint64_t *remo
     r->job = mem_text(page->ids[i]);
     /* Waiting for each keeps transactions small and lets lifecycle changes in between. One that was tried again in the
      * meantime is refused and stays. */
-    if (writer_ask(s, r) == ERR_OK) ++*removed;
+    if (writer_ask(s, r, NULL) == ERR_OK) ++*removed;
   }
 }
 

@@ -20,7 +20,7 @@ static void check_text(struct request *r, const char *text, const char *what) {
 
 static void check_side(struct request *r, const struct side_change *c) {
   const struct side_record *s = c->record;
-  if (s->kind < SIDE_ASSET || s->kind > SIDE_CREDENTIAL)
+  if (s->kind < SIDE_ASSET || s->kind >= SIDE_KINDS)
     request_refuse(r, ERR_USAGE, "a side record's %s is not valid", "kind");
   check_text(r, s->id ? s->id : "", "id");
   if (c->remove && c->event_count) request_refuse(r, ERR_USAGE, "%s go with their record", "events");
@@ -49,7 +49,7 @@ static void check_twins(struct request *r) {
   free(sorted);
 }
 
-void store_side(struct store *store, const struct side_change *changes, size_t count, store_done *done, void *context) {
+static struct request *side_request(const struct side_change *changes, size_t count, store_done *done, void *context) {
   struct request *r = request_new(VERB_SIDE, NULL, done, context);
   if (count > SIDES_MAX) request_refuse(r, ERR_USAGE, "too many %s in one change", "side records");
   r->sides = mem_array(count, sizeof(*r->sides));
@@ -64,7 +64,15 @@ void store_side(struct store *store, const struct side_change *changes, size_t c
     d->events = request_events(r, c->events, &d->event_count);
   }
   if (!r->refused) check_twins(r);
-  writer_queue(store, r);
+  return r;
+}
+
+void store_side(struct store *store, const struct side_change *changes, size_t count, store_done *done, void *context) {
+  writer_queue(store, side_request(changes, count, done, context));
+}
+
+enum err store_side_now(struct store *store, const struct side_change *changes, size_t count, struct error *e) {
+  return writer_ask(store, side_request(changes, count, NULL, NULL), e);
 }
 
 /* ---- doing ---- */

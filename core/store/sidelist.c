@@ -87,7 +87,7 @@ static bool filter_is_sane(const struct side_filter *f) {
   const char *const names[] = {f->owner, f->group, f->after_id};
   for (size_t i = 0; i < 3; i++)
     if (names[i] && strlen(names[i]) > NAME_BYTES_MAX) return false;
-  return f->kind >= SIDE_ASSET && f->kind <= SIDE_CREDENTIAL;
+  return f->kind >= SIDE_ASSET && f->kind < SIDE_KINDS;
 }
 
 enum err store_sides(struct store *s, const struct side_filter *f, struct side_list *list, struct error *e) {

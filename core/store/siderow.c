@@ -43,6 +43,7 @@ void side_save(struct tx *tx, const struct side_record *old, const struct side_r
   row_delete(tx, DB_SIDES, &k);
   struct subject of;
   if (subject_load(tx, any->id, &of) && of.side == (uint32_t)any->kind) events_drop(tx, any->id);
+  if (any->kind == SIDE_BATCH) deliveries_drop(tx, any->id);
 }
 
 bool subject_load(struct tx *tx, const char *id, struct subject *subject) {
@@ -62,9 +63,9 @@ bool subject_load(struct tx *tx, const char *id, struct subject *subject) {
   return !tx->fault;
 }
 
-void sides_drop_with_job(struct tx *tx, const char *job) {
+void deliveries_drop(struct tx *tx, const char *subject) {
   struct scan s;
-  struct key prefix = key_side_name('g', SIDE_DELIVERY, job, NULL);
+  struct key prefix = key_side_name('g', SIDE_DELIVERY, subject, NULL);
   char id[NAME_BYTES_MAX + 1] = "";
   for (bool more = scan_first(&s, tx, DB_SIDE_INDEX, &prefix); more;) {
     struct side_record r;
@@ -73,7 +74,7 @@ void sides_drop_with_job(struct tx *tx, const char *job) {
     memset(id, 0, sizeof(id));
     memcpy(id, (const char *)s.key.mv_data + prefix.size, size);
     scan_end(&s); /* the row below is removed from under it */
-    if (side_load(tx, SIDE_DELIVERY, id, &r) && r.due_us == 0) side_save(tx, &r, NULL);
+    if (side_load(tx, SIDE_DELIVERY, id, &r)) side_save(tx, &r, NULL);
     side_record_clear(&r);
     struct key from = prefix;
     key_add(&from, id, size + 1); /* id NUL: behind it */

@@ -266,6 +266,8 @@ enum side_kind {
   SIDE_PAUSE,       /* id: "queue" or "pipeline:NAME"; due: when it ends by itself */
   SIDE_REVOCATION,  /* id: "jti:..." or "sub:..."; due: when no token it could name is valid any more */
   SIDE_CREDENTIAL,  /* encrypted, wiped when its batch ends; group: its batch */
+  SIDE_MARK,        /* how far a reader of the events has come; id: its name */
+  SIDE_KINDS        /* how many, and none */
 };
 struct side_record {
   enum side_kind kind;
@@ -296,6 +298,9 @@ struct side_change {
 /* All or nothing, in one transaction. ERR_CONFLICT: a version is not the expected one (the message names the record).
  * Answers first_seq, last_seq and last_cursor of the last change that has events. */
 void store_side(struct store *store, const struct side_change *changes, size_t count, store_done *done, void *context);
+/* The same, and waits until it is on disk: for threads that may block. Never on the thread of store_dispatch when
+ * somebody's completion is waited for there, too. */
+enum err store_side_now(struct store *store, const struct side_change *changes, size_t count, struct error *e);
 enum err store_side_get(struct store *store, enum side_kind kind, const char *id, struct side_record *record,
                         struct error *e); /* ERR_NOT_FOUND */
 struct side_filter {
@@ -309,7 +314,7 @@ struct side_filter {
 };
 enum err store_sides(struct store *store, const struct side_filter *filter, struct side_list *list, struct error *e);
 
-/* Removes a terminal job with all its records. ERR_CONFLICT when not terminal. */
+/* Removes a terminal job with all its records, its deliveries among them. ERR_CONFLICT when not terminal. */
 void store_delete(struct store *store, const char *job, store_done *done, void *context);
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */

@@ -231,7 +231,7 @@ void verb_delete(struct work *w, struct request *r) {
     row_delete(&w->tx, DB_JOBS, &id);
     release_identity(&w->tx, &job);
     job_reindex(&w->tx, &w->store->counters, &job, NULL);
-    sides_drop_with_job(&w->tx, job.id);
+    deliveries_drop(&w->tx, job.id);
   }
   job_record_clear(&job);
 }

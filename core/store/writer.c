@@ -134,7 +134,7 @@ static bool hand_on(struct store *s, struct request *list) {
     r->next = NULL;
     s->committed_serial = r->serial > s->committed_serial ? r->serial : s->committed_serial;
     note_fault(s, r);
-    if (r->waiter) *r->waiter = (struct waiter){true, r->commit.status};
+    if (r->waiter) *r->waiter = (struct waiter){true, r->commit.status, r->commit.error};
     if (!r->done) {
       request_free(r);
       continue;
@@ -266,13 +266,14 @@ void writer_queue(struct store *s, struct request *r) {
   pthread_mutex_unlock(&s->lock);
 }
 
-enum err writer_ask(struct store *s, struct request *r) {
+enum err writer_ask(struct store *s, struct request *r, struct error *e) {
   struct waiter waiter = {0};
   r->waiter = &waiter;
   pthread_mutex_lock(&s->lock);
   enqueue(s, r);
   while (!waiter.over) pthread_cond_wait(&s->committed, &s->lock);
   pthread_mutex_unlock(&s->lock);
+  if (e && waiter.status) *e = waiter.error;
   return waiter.status;
 }
 

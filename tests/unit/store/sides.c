@@ -106,6 +106,17 @@ static void a_version_that_is_not_the_expected_one_conflicts(void **state) {
   assert_int_equal(version_of(s, SIDE_UPLOAD, "u"), 1);
 }
 
+static void a_thread_may_wait_for_the_disk(void **state) {
+  struct scene *s = *state;
+  struct side_record r = side(SIDE_MARK, "reader", NULL, NULL, 0);
+  struct side_change c = {.record = &r, .expected_version = SIDE_NEW};
+  struct error e = {0};
+  assert_int_equal(store_side_now(s->store, &c, 1, &e), ERR_OK);
+  assert_int_equal(version_of(s, SIDE_MARK, "reader"), 1);
+  assert_int_equal(store_side_now(s->store, &c, 1, &e), ERR_CONFLICT);
+  assert_non_null(strstr(e.message, "'reader' is there already"));
+}
+
 static void one_conflict_leaves_all_of_a_change_undone(void **state) {
   struct scene *s = *state;
   struct event_draft event = {"batch-started", NULL};
@@ -281,16 +292,20 @@ static void events_go_with_their_record(void **state) {
   assert_int_equal(put_event(s, batch, "batch-started").last_seq, 1);
 }
 
-static void deliveries_that_are_over_go_with_their_job(void **state) {
+static void deliveries_go_with_their_job_or_batch(void **state) {
   struct scene *s = *state;
   struct answer job = submit(s, NULL), other = submit(s, NULL);
   put(s, side(SIDE_DELIVERY, "1", NULL, job.job, 0), SIDE_NEW);
-  put(s, side(SIDE_DELIVERY, "2", NULL, job.job, 50), SIDE_NEW); /* still has to go out */
+  put(s, side(SIDE_DELIVERY, "2", NULL, job.job, 50), SIDE_NEW);
   put(s, side(SIDE_DELIVERY, "3", NULL, job.job, 0), SIDE_NEW);
   put(s, side(SIDE_DELIVERY, "4", NULL, other.job, 0), SIDE_NEW);
+  put(s, side(SIDE_DELIVERY, "5", NULL, "b", 0), SIDE_NEW);
+  put_event(s, side(SIDE_BATCH, "b", NULL, NULL, 0), "batch-started");
   set_status(s, job.job, JOB_COMPLETED);
   assert_int_equal(delete (s, job.job).status, ERR_OK);
-  expect(s, (struct side_filter){.kind = SIDE_DELIVERY}, "2 4 ");
+  expect(s, (struct side_filter){.kind = SIDE_DELIVERY}, "4 5 ");
+  take_away(s, SIDE_BATCH, "b", SIDE_ANY);
+  expect(s, (struct side_filter){.kind = SIDE_DELIVERY}, "4 ");
 }
 
 static void an_export_holds_side_records_and_their_events(void **state) {
@@ -323,6 +338,7 @@ int run_sides(void) {
   const struct CMUnitTest tests[] = {
       PROVES(a_record_comes_back_as_it_was_written),
       PROVES(a_version_that_is_not_the_expected_one_conflicts),
+      PROVES(a_thread_may_wait_for_the_disk),
       PROVES(one_conflict_leaves_all_of_a_change_undone),
       PROVES(what_is_out_of_bounds_is_refused),
       PROVES(the_longest_names_are_found_again),
@@ -331,7 +347,7 @@ int run_sides(void) {
       PROVES(events_are_numbered_by_subject_and_share_the_cursor),
       PROVES(a_history_belongs_to_one_thing),
       PROVES(events_go_with_their_record),
-      PROVES(deliveries_that_are_over_go_with_their_job),
+      PROVES(deliveries_go_with_their_job_or_batch),
       PROVES(an_export_holds_side_records_and_their_events),
   };
   return cmocka_run_group_tests_name("sides", tests, NULL, NULL);
