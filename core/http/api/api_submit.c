@@ -24,6 +24,7 @@ struct submitting {
   struct repeat repeat;
   const struct shelf_set *shelf;
   struct pipeline *own;            /* came with the request */
+  struct pipeline *fronted;        /* with what brings a remote input in front */
   const struct pipeline *pipeline; /* own, or the shelf's */
   const char *asset, *title;
   char *input, *output;
@@ -38,6 +39,7 @@ static void submitting_clear(struct submitting *s) {
   value_free(&s->facts);
   repeat_clear(&s->repeat);
   pipeline_free(&s->own);
+  pipeline_free(&s->fronted);
   if (s->shelf) shelf_release(s->service->shelf, &s->shelf);
   free(s->input);
   free(s->output);
@@ -258,6 +260,17 @@ static enum err submit_reach(struct submitting *s, struct error *e) {
   return guard_inline(s->service, who, s->own, s->params, s->facts, e);
 }
 
+/* A remote input that nothing in the pipeline brings is brought by a stage in front of it. */
+static enum err submit_front(struct submitting *s, struct error *e) {
+  if (!s->input || !strstr(s->input, "://") || !pipeline_reads_input(s->pipeline)) return ERR_OK;
+  mem_auto char *path = mem_format("%s/fronts/url.yaml", s->service->share_folder);
+  struct report *report = report_new();
+  enum err err = pipeline_fronted(s->pipeline, path, report, &s->fronted, e);
+  report_free(&report);
+  if (!err) s->pipeline = s->fronted;
+  return err;
+}
+
 static enum err submit_room(struct submitting *s, struct error *e) {
   const struct settings *settings = settings_hold(s->service->settings);
   uint64_t most = settings->limits.queue > 0 ? (uint64_t)settings->limits.queue : 0;
@@ -307,6 +320,7 @@ static enum err submit_engine(struct submitting *s, struct error *e) {
   s->output = output_folder(s, "");
   enum err err = submit_room(s, e);
   if (!err) err = submit_reach(s, e);
+  if (!err) err = submit_front(s, e);
   if (!err) err = service_ask(s->service, submit_begin, s, NULL, e);
   if (err == ERR_CONFLICT && !store_job(s->service->store, s->id, &job, NULL)) err = ERR_OK;
   job_record_clear(&job);

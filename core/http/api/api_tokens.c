@@ -81,9 +81,10 @@ static void token_revoke(struct exchange *x) {
   http_json(x, 200, v);
 }
 
+enum { ANY_SCOPE = SCOPE_READ | SCOPE_SUBMIT | SCOPE_PIPELINES | SCOPE_FOLLOW };
 static const struct route routes[] = {
-    {"GET", "/api/v1/whoami", 0, 0, whoami, "whoami"},
-    {"POST", "/api/v1/tickets", 0, 0, ticket_make, "issueTicket"},
+    {"GET", "/api/v1/whoami", ANY_SCOPE, 0, whoami, "whoami"},
+    {"POST", "/api/v1/tickets", ANY_SCOPE, 0, ticket_make, "issueTicket"},
     {"POST", "/api/v1/tokens/revoke", SCOPE_ADMIN, 0, token_revoke, "revokeToken"},
 };
 const struct api_table api_tokens = API_TABLE(routes);

@@ -208,7 +208,7 @@ static enum err multipart_read(struct reading *r) {
   used(r, begin);
   for (unsigned parts = 0;; parts++) {
     mem_auto char *headers = NULL;
-    enum part part;
+    enum part part = PART_REQUEST;
     if (part_next(r, &last)) return r->e->code;
     if (last) break;
     if (parts == PARTS_MAX) return error_set(r->e, ERR_INVALID, "the request has more than %d parts", PARTS_MAX);
