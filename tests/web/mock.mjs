@@ -111,6 +111,7 @@ export class Mock {
     if (job.pct < 99) return this.tell(job, { type: 'progress', pct: job.pct, stage: 'stream', stagePct: job.pct, message: 'encoding', etaSeconds: Math.round(100 - job.pct) }, false);
     const fails = Math.random() < 0.1;
     Object.assign(job, { status: fails ? 'failed' : 'completed', endedAt: new Date().toISOString() });
+    if (fails) job.error = { message: 'the disk is full', stage: 'stream', code: 'no-space' };
     if (fails) this.tell(job, { type: 'failed', error: 'the disk is full', stage: 'stream', code: 'no-space', totalAttempts: 4 });
     else this.tell(job, { type: 'completed', result: { playlist: 'stream/master.m3u8' }, durationMs: 1000 });
     const next = [...this.jobs.values()].find((other) => other.status === 'queued');
