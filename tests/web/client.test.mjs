@@ -3,7 +3,14 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import {
-  defaults, emptyJob, followBatch, followJob, openSession, reconnectDelay, reduceJob, StagemillError,
+  defaults,
+  emptyJob,
+  followBatch,
+  followJob,
+  openSession,
+  reconnectDelay,
+  reduceJob,
+  StagemillError,
 } from '../../web/client/stagemill.js';
 
 const servers = [];
@@ -32,7 +39,10 @@ test('defaults are 2 s and 5 tries; pauses double, spread by jitter, up to the c
   assert.equal(defaults.reconnectDelayMs, 2000);
   assert.equal(defaults.reconnectTries, 5);
   const plain = { random: () => 0.5 };
-  assert.deepEqual([0, 1, 2, 3, 4, 9].map((n) => reconnectDelay(n, plain)), [2000, 4000, 8000, 16000, 30000, 30000]);
+  assert.deepEqual(
+    [0, 1, 2, 3, 4, 9].map((n) => reconnectDelay(n, plain)),
+    [2000, 4000, 8000, 16000, 30000, 30000],
+  );
   const spread = Array.from({ length: 200 }, () => reconnectDelay(0));
   assert.ok(spread.every((ms) => ms >= 1600 && ms <= 2400) && new Set(spread).size > 20);
   assert.ok(reconnectDelay(50, { random: () => 1 }) <= 30000);
@@ -42,7 +52,15 @@ test('a job from state to result: status words in order, the token in the subpro
   const { url, seen } = await daemon((socket) => {
     socket.tell({ type: 'state', seq: 1, status: 'queued', pct: 0, stage: null });
     socket.tell({ type: 'started', seq: 2 });
-    socket.tell({ type: 'progress', seq: 2, stage: 'encode', pct: 40, stagePct: 80, message: 'at work', etaSeconds: 9 });
+    socket.tell({
+      type: 'progress',
+      seq: 2,
+      stage: 'encode',
+      pct: 40,
+      stagePct: 80,
+      message: 'at work',
+      etaSeconds: 9,
+    });
     socket.tell({ type: 'completed', seq: 3, result: { clipUrls: ['a'] } });
     socket.close(1000, 'Job complete');
   });
@@ -50,14 +68,18 @@ test('a job from state to result: status words in order, the token in the subpro
   const job = followJob('j1', { ...quick, server: url });
   assert.equal(job.status, 'connecting');
   job.on('status', (word) => words.push(word));
-  job.on('progress', () => assert.deepEqual([job.snapshot.stage, job.snapshot.etaSeconds, job.snapshot.stages.encode.pct], ['encode', 9, 80]));
+  job.on('progress', () =>
+    assert.deepEqual([job.snapshot.stage, job.snapshot.etaSeconds, job.snapshot.stages.encode.pct], ['encode', 9, 80]),
+  );
   const gone = closed(job);
   assert.deepEqual(await job.done(), { clipUrls: ['a'] });
   assert.equal((await gone).code, 1000);
   assert.deepEqual(words, ['connected', 'queued', 'processing', 'completed']);
   assert.equal(job.status, 'completed');
   assert.deepEqual(await job.done(), { clipUrls: ['a'] }); // also afterwards
-  assert.deepEqual(seen.connections, [{ path: '/ws', query: { jobId: 'j1' }, protocols: 'stagemill.v1,stagemill.token.T' }]);
+  assert.deepEqual(seen.connections, [
+    { path: '/ws', query: { jobId: 'j1' }, protocols: 'stagemill.v1,stagemill.token.T' },
+  ]);
 });
 
 test('events exactly once over broken connections, resumed by number, with a fresh token each time', async () => {
@@ -65,7 +87,8 @@ test('events exactly once over broken connections, resumed by number, with a fre
     const since = Number(query.since ?? 0);
     socket.tell({ type: 'state', seq: nth * 10, status: 'processing', pct: nth });
     // The daemon's replay begins a little too early: what was seen is dropped.
-    for (let seq = Math.max(nth === 1 ? 11 : 1, since - 3); seq <= nth * 10 + 5 && seq < 45; seq++) socket.tell({ type: 'stage', seq, stage: 's', status: 'started' });
+    for (let seq = Math.max(nth === 1 ? 11 : 1, since - 3); seq <= nth * 10 + 5 && seq < 45; seq++)
+      socket.tell({ type: 'stage', seq, stage: 's', status: 'started' });
     if (nth < 4) return socket.terminate();
     socket.tell({ type: 'failed', seq: 45, error: 'no video', code: 'invalid', stage: 's', totalAttempts: 4 });
     socket.close(1000);
@@ -74,9 +97,18 @@ test('events exactly once over broken connections, resumed by number, with a fre
   const seqs = [];
   const job = followJob('j1', { ...quick, server: url, token: async () => `T${++token}` });
   job.on('stage', (event) => seqs.push(event.seq));
-  await assert.rejects(job.done(), (e) => e instanceof StagemillError && e.message === 'no video' && e.stage === 's' && e.code === 'invalid');
-  assert.deepEqual(seqs, Array.from({ length: 34 }, (_, i) => i + 11));
-  assert.deepEqual(seen.connections.map((c) => c.query.since), [undefined, '15', '25', '35']);
+  await assert.rejects(
+    job.done(),
+    (e) => e instanceof StagemillError && e.message === 'no video' && e.stage === 's' && e.code === 'invalid',
+  );
+  assert.deepEqual(
+    seqs,
+    Array.from({ length: 34 }, (_, i) => i + 11),
+  );
+  assert.deepEqual(
+    seen.connections.map((c) => c.query.since),
+    [undefined, '15', '25', '35'],
+  );
   assert.equal(seen.connections[3].protocols, 'stagemill.v1,stagemill.token.T4');
   assert.equal(job.status, 'failed');
 });
@@ -128,14 +160,24 @@ test('gives up after the tries it was given; opening sets the count back', async
   assert.deepEqual(pauses, [1, 2, 3]);
   assert.equal(never.status, 'disconnected');
 
-  const { url, seen } = await daemon((socket, query, nth) => (nth < 9 ? socket.close(1001, 'drain') : socket.close(1000)));
+  const { url, seen } = await daemon((socket, query, nth) =>
+    nth < 9 ? socket.close(1001, 'drain') : socket.close(1000),
+  );
   await closed(followJob('j1', { ...quick, server: url, reconnectTries: 2 }));
   assert.equal(seen.connections.length, 9); // eight falls, never two tries in a row without an open one
 });
 
 test('a token function that fails costs a try, not the page', async () => {
   let asked = 0;
-  const job = followJob('j1', { ...quick, server: 'http://127.0.0.1:9', reconnectTries: 2, token: () => { asked++; throw new Error('no session'); } });
+  const job = followJob('j1', {
+    ...quick,
+    server: 'http://127.0.0.1:9',
+    reconnectTries: 2,
+    token: () => {
+      asked++;
+      throw new Error('no session');
+    },
+  });
   const end = await closed(job);
   assert.equal(asked, 3);
   assert.match(end.reason, /no session/);
@@ -162,7 +204,9 @@ test("a listener's fault does not stop the stream", async () => {
   process.on('uncaughtException', (error) => faults.push(error.message));
   try {
     const job = followJob('j1', { ...quick, server: url });
-    job.on('state', () => { throw new Error('mine'); });
+    job.on('state', () => {
+      throw new Error('mine');
+    });
     assert.equal(await job.done(), 5);
   } finally {
     process.removeAllListeners('uncaughtException');
@@ -175,7 +219,15 @@ test('a batch counts its files', async () => {
   const { url, seen } = await daemon((socket) => {
     const tell = (message) => socket.send(JSON.stringify({ batchId: 'b1', ...message }));
     tell({ type: 'batch-started', seq: 1, totalFiles: 2 });
-    tell({ type: 'batch-progress', seq: 2, currentFile: 1, totalFiles: 2, filename: 'a.mp4', jobId: 'j1', status: 'completed' });
+    tell({
+      type: 'batch-progress',
+      seq: 2,
+      currentFile: 1,
+      totalFiles: 2,
+      filename: 'a.mp4',
+      jobId: 'j1',
+      status: 'completed',
+    });
     tell({ type: 'completed', jobId: 'j1', seq: 9, result: {} });
     tell({ type: 'batch-progress', seq: 3, currentFile: 2, totalFiles: 2, filename: 'b.mp4', status: 'oversized' });
     tell({ type: 'batch-completed', seq: 4, processedFiles: 1, failedFiles: 0, oversizedFiles: 1, skippedFiles: 0 });
@@ -186,7 +238,10 @@ test('a batch counts its files', async () => {
   batch.on('batch-progress', (event) => seqs.push([event.seq, batch.snapshot.pct, batch.snapshot.fileStatus]));
   const end = await batch.done();
   assert.equal(end.oversizedFiles, 1);
-  assert.deepEqual(seqs, [[2, 50, 'completed'], [3, 100, 'oversized']]);
+  assert.deepEqual(seqs, [
+    [2, 50, 'completed'],
+    [3, 100, 'oversized'],
+  ]);
   assert.deepEqual(seen.connections[0].query, { batchId: 'b1' });
 });
 
@@ -196,11 +251,13 @@ test('a session subscribes again after a fall, each topic where it was', async (
     socket.on('message', (data) => {
       const message = JSON.parse(data);
       asked.push([nth, message.type, message.topic, message.since]);
-      if (message.topic === 'asset:secret') return socket.tell({ type: 'error', id: message.id, code: 'not-found', message: 'no such asset' });
+      if (message.topic === 'asset:secret')
+        return socket.tell({ type: 'error', id: message.id, code: 'not-found', message: 'no such asset' });
       socket.tell({ type: message.type + 'd', topic: message.topic, id: message.id });
       if (message.type === 'subscribe' && message.topic === 'all') {
         const from = Number(message.since);
-        for (let cursor = from + 1; cursor <= from + 3; cursor++) socket.tell({ type: 'stage', jobId: `j${cursor % 2}`, seq: cursor, cursor, stage: 's', status: 'started' });
+        for (let cursor = from + 1; cursor <= from + 3; cursor++)
+          socket.tell({ type: 'stage', jobId: `j${cursor % 2}`, seq: cursor, cursor, stage: 's', status: 'started' });
         if (nth === 1) setTimeout(() => socket.terminate(), 30);
       }
     });
@@ -215,22 +272,40 @@ test('a session subscribes again after a fall, each topic where it was', async (
   await new Promise((resolve) => session.on('open', resolve));
   await new Promise((resolve) => session.on('stage', (event) => event.cursor === 106 && resolve()));
   assert.deepEqual(cursors, [101, 102, 103, 104, 105, 106]);
-  assert.deepEqual(asked.filter(([nth]) => nth === 2), [[2, 'subscribe', 'all', 103]]);
+  assert.deepEqual(
+    asked.filter(([nth]) => nth === 2),
+    [[2, 'subscribe', 'all', 103]],
+  );
   session.close();
 });
 
 test('the reduced job: retries, rounds, stages, errors', () => {
   const events = [
-    { type: 'queued', jobId: 'j', seq: 1, at: 't1', queuePosition: 3, reason: 'waits for a slot', attempt: 1, maxAttempts: 4 },
+    {
+      type: 'queued',
+      jobId: 'j',
+      seq: 1,
+      at: 't1',
+      queuePosition: 3,
+      reason: 'waits for a slot',
+      attempt: 1,
+      maxAttempts: 4,
+    },
     { type: 'started', jobId: 'j', seq: 2, startedAt: 't2' },
     { type: 'stage', jobId: 'j', seq: 3, at: 't3', stage: 'a', status: 'started', attempt: 1 },
     { type: 'progress', jobId: 'j', seq: 3, stage: 'a', pct: 30, stagePct: 60 },
     { type: 'retrying', jobId: 'j', seq: 4, stage: 'a', attempt: 2, delayMs: 2000, retryAt: 't9', error: 'no route' },
   ];
   let job = events.reduce(reduceJob, emptyJob);
-  assert.deepEqual([job.status, job.pct, job.stages.a.status, job.retryAt, job.attempt], ['retrying', 30, 'delayed', 't9', 2]);
+  assert.deepEqual(
+    [job.status, job.pct, job.stages.a.status, job.retryAt, job.attempt],
+    ['retrying', 30, 'delayed', 't9', 2],
+  );
   job = reduceJob(job, { type: 'stage', seq: 5, stage: 'a', status: 'started', attempt: 2 });
-  assert.deepEqual([job.status, job.stages.a.status, job.stages.a.pct, job.retryAt], ['processing', 'running', 0, null]);
+  assert.deepEqual(
+    [job.status, job.stages.a.status, job.stages.a.pct, job.retryAt],
+    ['processing', 'running', 0, null],
+  );
   job = reduceJob(job, { type: 'failed', seq: 6, stage: 'a', error: 'no route', code: 'lost' });
   assert.deepEqual([job.status, job.error], ['failed', { message: 'no route', stage: 'a', code: 'lost' }]);
   job = reduceJob(job, { type: 'queued', seq: 7, round: 2, attempt: 1 });

@@ -12,7 +12,13 @@ import { parseArgs } from 'node:util';
 import { WebSocketServer } from 'ws';
 
 const web = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../web');
-const types = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.json': 'application/json' };
+const types = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.json': 'application/json',
+};
 const stages = [
   { id: 'info', uses: 'probe', needs: [] },
   { id: 'poster', uses: 'thumbnail', needs: [] },
@@ -21,15 +27,38 @@ const stages = [
   { id: 'publish', uses: 'upload', needs: ['stream', 'poster'] },
 ];
 const pipelines = [
-  { name: 'vod', title: 'poster and watermarked HLS ladder', digest: 'd1', stages, params: [
-    { name: 'logo', type: 'file', default: 'brand/logo.png', summary: 'image laid over the video' },
-    { name: 'publish_to', type: 'target', default: '', summary: 'folder or s3:// address to publish to; empty: nowhere' },
-    { name: 'quality', type: 'choice', choices: ['low', 'medium', 'high'], default: 'medium', summary: 'how good it looks' },
-    { name: 'crf', type: 'int', min: 10, max: 40, default: 23, summary: 'constant rate factor' },
-    { name: 'audio', type: 'bool', default: true, summary: 'keep the sound' },
-    { name: 'title', type: 'text', required: true, summary: 'shown in the player' }] },
-  { name: 'thumbnails', title: 'poster and thumbnails', digest: 'd2', stages: stages.slice(0, 2), params: [
-    { name: 'every', type: 'duration', default: '10s', summary: 'distance between thumbnails' }] },
+  {
+    name: 'vod',
+    title: 'poster and watermarked HLS ladder',
+    digest: 'd1',
+    stages,
+    params: [
+      { name: 'logo', type: 'file', default: 'brand/logo.png', summary: 'image laid over the video' },
+      {
+        name: 'publish_to',
+        type: 'target',
+        default: '',
+        summary: 'folder or s3:// address to publish to; empty: nowhere',
+      },
+      {
+        name: 'quality',
+        type: 'choice',
+        choices: ['low', 'medium', 'high'],
+        default: 'medium',
+        summary: 'how good it looks',
+      },
+      { name: 'crf', type: 'int', min: 10, max: 40, default: 23, summary: 'constant rate factor' },
+      { name: 'audio', type: 'bool', default: true, summary: 'keep the sound' },
+      { name: 'title', type: 'text', required: true, summary: 'shown in the player' },
+    ],
+  },
+  {
+    name: 'thumbnails',
+    title: 'poster and thumbnails',
+    digest: 'd2',
+    stages: stages.slice(0, 2),
+    params: [{ name: 'every', type: 'duration', default: '10s', summary: 'distance between thumbnails' }],
+  },
 ];
 const counted = { queued: 'waiting', completed: 'done' };
 
@@ -49,25 +78,66 @@ export class Mock {
     const id = `01mock${String(i).padStart(20, '0')}`;
     const age = (jobs - i) * 700;
     const at = (ms) => new Date(now - ms).toISOString();
-    const kind = i >= jobs - running ? 'processing' : i >= jobs - running - jobs / 10 ? 'queued' : i % 17 === 0 ? 'failed' : 'completed';
-    const job = { id, pipeline: i % 5 ? 'vod' : 'thumbnails', title: `clip-${i}.mp4`, owner: 'operator', asset: `asset-${i}`, status: kind,
-      pct: { processing: (i * 37) % 95, queued: 0, completed: 100, failed: 42 }[kind], attempt: 1, maxAttempts: 4, round: 1, priority: 50,
-      queuedAt: at(age + 60000), startedAt: null, endedAt: null, lastSeq: 1, websocketUrl: `/ws?jobId=${id}`,
-      links: { self: `/api/v1/jobs/${id}` } };
-    if (kind === 'queued') Object.assign(job, { waitReason: 'every attempt slot is taken', queuePosition: i - (jobs - running - jobs / 10) + 1 });
+    const kind =
+      i >= jobs - running
+        ? 'processing'
+        : i >= jobs - running - jobs / 10
+          ? 'queued'
+          : i % 17 === 0
+            ? 'failed'
+            : 'completed';
+    const job = {
+      id,
+      pipeline: i % 5 ? 'vod' : 'thumbnails',
+      title: `clip-${i}.mp4`,
+      owner: 'operator',
+      asset: `asset-${i}`,
+      status: kind,
+      pct: { processing: (i * 37) % 95, queued: 0, completed: 100, failed: 42 }[kind],
+      attempt: 1,
+      maxAttempts: 4,
+      round: 1,
+      priority: 50,
+      queuedAt: at(age + 60000),
+      startedAt: null,
+      endedAt: null,
+      lastSeq: 1,
+      websocketUrl: `/ws?jobId=${id}`,
+      links: { self: `/api/v1/jobs/${id}` },
+    };
+    if (kind === 'queued')
+      Object.assign(job, {
+        waitReason: 'every attempt slot is taken',
+        queuePosition: i - (jobs - running - jobs / 10) + 1,
+      });
     else Object.assign(job, { startedAt: at(age + 30000), lastSeq: 4 });
     if (kind === 'processing') Object.assign(job, { stage: 'stream', message: '720p, 480p, 360p', lastSeq: 3 });
-    if (kind === 'completed') Object.assign(job, { endedAt: at(age), durationMs: 30000, result: { playlist: 'stream/master.m3u8' } });
-    if (kind === 'failed') Object.assign(job, { endedAt: at(age), error: { message: 'the file has no video stream', stage: 'stream', code: 'invalid' } });
+    if (kind === 'completed')
+      Object.assign(job, { endedAt: at(age), durationMs: 30000, result: { playlist: 'stream/master.m3u8' } });
+    if (kind === 'failed')
+      Object.assign(job, {
+        endedAt: at(age),
+        error: { message: 'the file has no video stream', stage: 'stream', code: 'invalid' },
+      });
     return job;
   }
 
-  add(job) { this.jobs.set(job.id, job); }
+  add(job) {
+    this.jobs.set(job.id, job);
+  }
 
   stats() {
     const sum = { waiting: 0, processing: 0, retrying: 0, held: 0, paused: 0, done: 0, failed: 0, cancelled: 0 };
     for (const job of this.jobs.values()) sum[counted[job.status] ?? job.status]++;
-    return { ...sum, successRate: sum.done / Math.max(1, sum.done + sum.failed), meanDurationMs: 30000, pipelines: [], followers: this.sessions.size, uptimeSeconds: 5, cursor: this.cursor };
+    return {
+      ...sum,
+      successRate: sum.done / Math.max(1, sum.done + sum.failed),
+      meanDurationMs: 30000,
+      pipelines: [],
+      followers: this.sessions.size,
+      uptimeSeconds: 5,
+      cursor: this.cursor,
+    };
   }
 
   list(query) {
@@ -86,16 +156,41 @@ export class Mock {
 
   detail(job) {
     const order = stages.findIndex((stage) => stage.id === job.stage);
-    const rows = (pipelines.find((p) => p.name === job.pipeline)?.stages ?? []).map((stage, i) => ({ ...stage, attempts: 1, failedAttempts: 0, title: stage.uses,
-      status: job.status === 'completed' ? 'finished' : order < 0 || i > order ? 'waiting' : i < order ? 'finished' : job.status === 'failed' ? 'failed' : 'running',
-      startedAt: i <= order ? job.startedAt : null, pct: i === order ? job.pct : undefined }));
+    const rows = (pipelines.find((p) => p.name === job.pipeline)?.stages ?? []).map((stage, i) => ({
+      ...stage,
+      attempts: 1,
+      failedAttempts: 0,
+      title: stage.uses,
+      status:
+        job.status === 'completed'
+          ? 'finished'
+          : order < 0 || i > order
+            ? 'waiting'
+            : i < order
+              ? 'finished'
+              : job.status === 'failed'
+                ? 'failed'
+                : 'running',
+      startedAt: i <= order ? job.startedAt : null,
+      pct: i === order ? job.pct : undefined,
+    }));
     return { ...job, stages: rows, attempts: [], spec: { input: `/media/${job.title}`, params: { title: job.title } } };
   }
 
   /** Something happens to a job: stored when `stored`, told to every session that asked for it. */
   tell(job, event, stored = true) {
-    const full = { type: event.type, jobId: job.id, seq: stored ? ++job.lastSeq : job.lastSeq, at: new Date().toISOString(),
-      asset: job.asset, pipeline: job.pipeline, owner: job.owner, attempt: 1, maxAttempts: 4, ...event };
+    const full = {
+      type: event.type,
+      jobId: job.id,
+      seq: stored ? ++job.lastSeq : job.lastSeq,
+      at: new Date().toISOString(),
+      asset: job.asset,
+      pipeline: job.pipeline,
+      owner: job.owner,
+      attempt: 1,
+      maxAttempts: 4,
+      ...event,
+    };
     if (stored) this.events.push(Object.assign(full, { cursor: ++this.cursor }));
     for (const session of this.sessions) if (session.topic) session.tell(full);
   }
@@ -108,11 +203,30 @@ export class Mock {
       return this.tell(job, { type: 'stage', stage: 'stream', status: 'started', title: 'adaptive streaming' });
     }
     job.pct = Math.min(99.9, job.pct + 1.5);
-    if (job.pct < 99) return this.tell(job, { type: 'progress', pct: job.pct, stage: 'stream', stagePct: job.pct, message: 'encoding', etaSeconds: Math.round(100 - job.pct) }, false);
+    if (job.pct < 99)
+      return this.tell(
+        job,
+        {
+          type: 'progress',
+          pct: job.pct,
+          stage: 'stream',
+          stagePct: job.pct,
+          message: 'encoding',
+          etaSeconds: Math.round(100 - job.pct),
+        },
+        false,
+      );
     const fails = Math.random() < 0.1;
     Object.assign(job, { status: fails ? 'failed' : 'completed', endedAt: new Date().toISOString() });
     if (fails) job.error = { message: 'the disk is full', stage: 'stream', code: 'no-space' };
-    if (fails) this.tell(job, { type: 'failed', error: 'the disk is full', stage: 'stream', code: 'no-space', totalAttempts: 4 });
+    if (fails)
+      this.tell(job, {
+        type: 'failed',
+        error: 'the disk is full',
+        stage: 'stream',
+        code: 'no-space',
+        totalAttempts: 4,
+      });
     else this.tell(job, { type: 'completed', result: { playlist: 'stream/master.m3u8' }, durationMs: 1000 });
     const next = [...this.jobs.values()].find((other) => other.status === 'queued');
     if (next) this.step(next);
@@ -132,9 +246,27 @@ export class Mock {
 
   submit(body) {
     const id = `01mock${String(this.jobs.size).padStart(20, '0')}`;
-    const job = { id, pipeline: body.pipeline, title: body.title ?? body.input ?? 'a job', owner: 'operator', asset: body.asset ?? null, status: 'queued', pct: 0,
-      attempt: 1, maxAttempts: 4, round: 1, priority: 50, queuedAt: new Date().toISOString(), startedAt: null, endedAt: null, lastSeq: 0,
-      queuePosition: 1, waitReason: 'submitted a moment ago', websocketUrl: `/ws?jobId=${id}`, links: {} };
+    const job = {
+      id,
+      pipeline: body.pipeline,
+      title: body.title ?? body.input ?? 'a job',
+      owner: 'operator',
+      asset: body.asset ?? null,
+      status: 'queued',
+      pct: 0,
+      attempt: 1,
+      maxAttempts: 4,
+      round: 1,
+      priority: 50,
+      queuedAt: new Date().toISOString(),
+      startedAt: null,
+      endedAt: null,
+      lastSeq: 0,
+      queuePosition: 1,
+      waitReason: 'submitted a moment ago',
+      websocketUrl: `/ws?jobId=${id}`,
+      links: {},
+    };
     this.add(job);
     this.tell(job, { type: 'queued', queuePosition: 1, queuedAt: job.queuedAt, title: job.title });
     return job;
@@ -152,8 +284,10 @@ export class Mock {
     if (at === '/jobs') return this.submit(body);
     if (!job) return null;
     if (!what) return this.detail(job);
-    if (what === 'events') return { events: this.events.filter((event) => event.jobId === job.id), lastSeq: job.lastSeq, ended: false };
-    if (what === 'explain') return { status: job.status, reason: job.waitReason ?? null, details: ['2 of 2 attempts run'], nextStep: 'wait' };
+    if (what === 'events')
+      return { events: this.events.filter((event) => event.jobId === job.id), lastSeq: job.lastSeq, ended: false };
+    if (what === 'explain')
+      return { status: job.status, reason: job.waitReason ?? null, details: ['2 of 2 attempts run'], nextStep: 'wait' };
     if (what === 'artifacts') return { artifacts: [] };
     if (what === 'logs') return { logs: [] };
     if (what === 'retry') {
@@ -166,8 +300,14 @@ export class Mock {
   serve(port = 0) {
     const sockets = new WebSocketServer({ noServer: true, handleProtocols: () => 'stagemill.v1' });
     const server = createServer((request, response) => this.request(request, response));
-    server.on('upgrade', (request, socket, head) => sockets.handleUpgrade(request, socket, head, (ws) => this.session(ws)));
-    return new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve({ server, sockets, url: `http://127.0.0.1:${server.address().port}` })));
+    server.on('upgrade', (request, socket, head) =>
+      sockets.handleUpgrade(request, socket, head, (ws) => this.session(ws)),
+    );
+    return new Promise((resolve) =>
+      server.listen(port, '127.0.0.1', () =>
+        resolve({ server, sockets, url: `http://127.0.0.1:${server.address().port}` }),
+      ),
+    );
   }
 
   session(socket) {
@@ -179,7 +319,8 @@ export class Mock {
       if (message.type === 'subscribe') {
         session.topic = message.topic;
         session.tell({ type: 'subscribed', topic: message.topic, id: message.id });
-        if (message.since !== undefined) for (const event of this.events) if (event.cursor > Number(message.since)) session.tell(event);
+        if (message.since !== undefined)
+          for (const event of this.events) if (event.cursor > Number(message.since)) session.tell(event);
       }
     });
   }
@@ -195,20 +336,37 @@ export class Mock {
     const answer = known ? this.answer(request.method, url, body) : null;
     const status = !known ? 401 : answer ? 200 : 404;
     response.writeHead(status, { 'Content-Type': answer ? 'application/json' : 'application/problem+json' });
-    response.end(JSON.stringify(answer ?? { title: known ? 'not found' : 'no credential', status, detail: known ? 'there is no such thing' : 'this needs a token', code: 'x' }));
+    response.end(
+      JSON.stringify(
+        answer ?? {
+          title: known ? 'not found' : 'no credential',
+          status,
+          detail: known ? 'there is no such thing' : 'this needs a token',
+          code: 'x',
+        },
+      ),
+    );
   }
 }
 
 function file(name, response) {
   const full = path.join(web, name.endsWith('/') ? `${name}index.html` : name);
-  if (!full.startsWith(web) || !statSync(full, { throwIfNoEntry: false })?.isFile()) return response.writeHead(404).end();
-  response.writeHead(200, { 'Content-Type': types[path.extname(full)] ?? 'application/octet-stream', 'Cache-Control': 'no-cache' });
+  if (!full.startsWith(web) || !statSync(full, { throwIfNoEntry: false })?.isFile())
+    return response.writeHead(404).end();
+  response.writeHead(200, {
+    'Content-Type': types[path.extname(full)] ?? 'application/octet-stream',
+    'Cache-Control': 'no-cache',
+  });
   createReadStream(full).pipe(response);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const options = { port: '0', jobs: '40', running: '6', rate: '60' };
-  const { values } = parseArgs({ options: Object.fromEntries(Object.entries(options).map(([name, otherwise]) => [name, { type: 'string', default: otherwise }])) });
+  const { values } = parseArgs({
+    options: Object.fromEntries(
+      Object.entries(options).map(([name, otherwise]) => [name, { type: 'string', default: otherwise }]),
+    ),
+  });
   const mock = new Mock({ jobs: Number(values.jobs), running: Number(values.running) });
   const { url } = await mock.serve(Number(values.port));
   mock.run(Number(values.rate));

@@ -15,11 +15,19 @@ export function install() {
   for (const name of foreign) symlinkSync(path.resolve(here, '../node_modules', name), path.join(modules, name));
   for (const name of ['client', 'react']) {
     const packed = execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], {
-      cwd: path.resolve(here, '../../web', name), encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'],
+      cwd: path.resolve(here, '../../web', name),
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
     });
     const into = path.join(modules, '@stagemill', name);
     mkdirSync(into);
-    execFileSync('tar', ['-xzf', path.join(folder, packed.trim().split('\n').pop()), '-C', into, '--strip-components=1']);
+    execFileSync('tar', [
+      '-xzf',
+      path.join(folder, packed.trim().split('\n').pop()),
+      '-C',
+      into,
+      '--strip-components=1',
+    ]);
   }
   return { folder, modules, remove: () => rmSync(folder, { recursive: true }) };
 }

@@ -32,9 +32,17 @@ const value = (tree) => tree.root.findByProps({ role: 'progressbar' }).props['ar
 
 test('the bar follows a job to its end and keeps its socket over renderings', async () => {
   const results = [];
-  const bar = (n) => h(StagemillProgress, { jobId: 'j1', ...options, token: () => `T${n}`, onCompleted: (result) => results.push([n, result]) });
+  const bar = (n) =>
+    h(StagemillProgress, {
+      jobId: 'j1',
+      ...options,
+      token: () => `T${n}`,
+      onCompleted: (result) => results.push([n, result]),
+    });
   let tree;
-  await act(async () => { tree = create(bar(1)); });
+  await act(async () => {
+    tree = create(bar(1));
+  });
   await settle();
   assert.equal(text(tree), 'encoding, 10 %');
   await act(async () => tree.update(bar(2)));
@@ -62,7 +70,9 @@ test('another id follows another job; none follows none; unmounting closes', asy
     return null;
   };
   let tree;
-  await act(async () => { tree = create(h(Probe, { id: null })); });
+  await act(async () => {
+    tree = create(h(Probe, { id: null }));
+  });
   assert.deepEqual(seen, ['null null']);
   await act(async () => tree.update(h(Probe, { id: 'a' })));
   await settle();
@@ -79,7 +89,13 @@ test('another id follows another job; none follows none; unmounting closes', asy
 test('strict mode mounts twice and leaves one socket', async () => {
   let tree;
   await act(async () => {
-    tree = create(h(StrictMode, null, h(StagemillProgress, { jobId: 's', ...options }, (job) => h('b', null, `${job.status} ${job.pct}`))));
+    tree = create(
+      h(
+        StrictMode,
+        null,
+        h(StagemillProgress, { jobId: 's', ...options }, (job) => h('b', null, `${job.status} ${job.pct}`)),
+      ),
+    );
   });
   await settle();
   assert.equal(tree.root.findByType('b').children.join(''), 'processing 10');

@@ -38,7 +38,19 @@ followJob('j').snapshot.pct = 3;
 
 function compile(source) {
   writeFileSync(path.join(packages.folder, 'program.ts'), source);
-  const words = ['--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2022,dom,dom.iterable', '--types', '', 'program.ts'];
+  const words = [
+    '--noEmit',
+    '--strict',
+    '--target',
+    'es2022',
+    '--module',
+    'nodenext',
+    '--lib',
+    'es2022,dom,dom.iterable',
+    '--types',
+    '',
+    'program.ts',
+  ];
   try {
     execFileSync(process.execPath, [compiler, ...words], { cwd: packages.folder, encoding: 'utf8' });
     return [];
@@ -54,14 +66,29 @@ test('a program that uses the packages compiles', () => {
 
 test('misuse does not', () => {
   const faults = compile(wrong);
-  assert.deepEqual(faults.map((line) => Number(line.match(/\((\d+),/)[1])), [3, 4, 5], faults.join('\n'));
+  assert.deepEqual(
+    faults.map((line) => Number(line.match(/\((\d+),/)[1])),
+    [3, 4, 5],
+    faults.join('\n'),
+  );
 });
 
 test('every exported name has a type', () => {
-  for (const [module, types] of [['client/stagemill.js', 'client/stagemill.d.ts'], ['client/rest.js', 'client/rest.d.ts'], ['react/index.js', 'react/index.d.ts']]) {
+  for (const [module, types] of [
+    ['client/stagemill.js', 'client/stagemill.d.ts'],
+    ['client/rest.js', 'client/rest.d.ts'],
+    ['react/index.js', 'react/index.d.ts'],
+  ]) {
     const read = (name) => readFileSync(path.join(packages.modules, '@stagemill', name), 'utf8');
-    const names = [...read(module).matchAll(/^export (?:async )?(?:const|class|function) (\w+)/gm)].map((found) => found[1]);
+    const names = [...read(module).matchAll(/^export (?:async )?(?:const|class|function) (\w+)/gm)].map(
+      (found) => found[1],
+    );
     assert.ok(names.length);
-    for (const name of names) assert.match(read(types), new RegExp(`export (declare )?(const|class|function) ${name}\\b`), `${types} lacks ${name}`);
+    for (const name of names)
+      assert.match(
+        read(types),
+        new RegExp(`export (declare )?(const|class|function) ${name}\\b`),
+        `${types} lacks ${name}`,
+      );
   }
 });

@@ -8,7 +8,11 @@ const left = 30;
 
 function frame(label) {
   const plot = s('g', {});
-  const svg = s('svg', { viewBox: `0 0 ${width} ${height + 18}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label }, plot);
+  const svg = s(
+    'svg',
+    { viewBox: `0 0 ${width} ${height + 18}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
+    plot,
+  );
   return { svg, plot };
 }
 
@@ -33,8 +37,20 @@ function card(title, legend) {
   const scale = h('span', { class: 'scale' });
   const summary = h('p', { class: 'chart-now' });
   const keys = legend.map(([word, name]) => h('span', { class: 'key', data: { series: name } }, word));
-  const element = h('figure', { class: 'card chart' }, h('figcaption', null, h('h2', null, title), h('span', { class: 'keys' }, keys)),
-    h('div', { class: 'plot' }, scale, svg), h('p', { class: 'ticks', 'aria-hidden': 'true' }, h('span', null, '60 min ago'), h('span', null, '30'), h('span', null, 'now')), summary);
+  const element = h(
+    'figure',
+    { class: 'card chart' },
+    h('figcaption', null, h('h2', null, title), h('span', { class: 'keys' }, keys)),
+    h('div', { class: 'plot' }, scale, svg),
+    h(
+      'p',
+      { class: 'ticks', 'aria-hidden': 'true' },
+      h('span', null, '60 min ago'),
+      h('span', null, '30'),
+      h('span', null, 'now'),
+    ),
+    summary,
+  );
   return { element, svg, plot, scale, summary };
 }
 
@@ -85,36 +101,62 @@ export function throughputSeries(jobs, now) {
 }
 
 export function queueChart() {
-  const chart = card('Queue', [['waiting', 'waiting'], ['running', 'running']]);
-  return { element: chart.element, draw(jobs, counts) {
-    const { waiting, running } = queueSeries(jobs, Date.now());
-    waiting[minutes] = counts.queued;
-    running[minutes] = counts.processing;
-    const top = nice(Math.max(...waiting, ...running));
-    const area = `${path(waiting, top)}L${x(minutes)},${height}L${left},${height}Z`;
-    chart.plot.replaceChildren(...axes(top), s('path', { class: 'area waiting', d: area }), s('path', { class: 'line waiting', d: path(waiting, top) }),
-      s('path', { class: 'line running', d: path(running, top) }));
-    chart.scale.textContent = top;
-    chart.summary.textContent = `${counts.queued} waiting and ${counts.processing} running now`;
-  } };
+  const chart = card('Queue', [
+    ['waiting', 'waiting'],
+    ['running', 'running'],
+  ]);
+  return {
+    element: chart.element,
+    draw(jobs, counts) {
+      const { waiting, running } = queueSeries(jobs, Date.now());
+      waiting[minutes] = counts.queued;
+      running[minutes] = counts.processing;
+      const top = nice(Math.max(...waiting, ...running));
+      const area = `${path(waiting, top)}L${x(minutes)},${height}L${left},${height}Z`;
+      chart.plot.replaceChildren(
+        ...axes(top),
+        s('path', { class: 'area waiting', d: area }),
+        s('path', { class: 'line waiting', d: path(waiting, top) }),
+        s('path', { class: 'line running', d: path(running, top) }),
+      );
+      chart.scale.textContent = top;
+      chart.summary.textContent = `${counts.queued} waiting and ${counts.processing} running now`;
+    },
+  };
 }
 
 export function throughputChart() {
-  const chart = card('Throughput', [['completed', 'done'], ['failed', 'failed']]);
-  return { element: chart.element, draw(jobs) {
-    const { done, failed } = throughputSeries(jobs, Date.now());
-    const top = nice(Math.max(...done.map((n, i) => n + failed[i])));
-    const wide = (width - left) / minutes - 2;
-    const bars = [];
-    const column = (i, from, count, name) => count && bars.push(s('rect', { class: `column ${name}`, x: x(i) + 1, width: wide, rx: 1.5,
-      y: height - ((from + count) / top) * (height - 8), height: (count / top) * (height - 8) }));
-    for (let i = 0; i < minutes; i++) {
-      column(i, 0, done[i], 'done');
-      column(i, done[i], failed[i], 'failed');
-    }
-    chart.plot.replaceChildren(...axes(top), ...bars);
-    chart.scale.textContent = top;
-    const sum = (series) => series.reduce((a, b) => a + b, 0);
-    chart.summary.textContent = `${sum(done)} completed and ${sum(failed)} failed in the last hour`;
-  } };
+  const chart = card('Throughput', [
+    ['completed', 'done'],
+    ['failed', 'failed'],
+  ]);
+  return {
+    element: chart.element,
+    draw(jobs) {
+      const { done, failed } = throughputSeries(jobs, Date.now());
+      const top = nice(Math.max(...done.map((n, i) => n + failed[i])));
+      const wide = (width - left) / minutes - 2;
+      const bars = [];
+      const column = (i, from, count, name) =>
+        count &&
+        bars.push(
+          s('rect', {
+            class: `column ${name}`,
+            x: x(i) + 1,
+            width: wide,
+            rx: 1.5,
+            y: height - ((from + count) / top) * (height - 8),
+            height: (count / top) * (height - 8),
+          }),
+        );
+      for (let i = 0; i < minutes; i++) {
+        column(i, 0, done[i], 'done');
+        column(i, done[i], failed[i], 'failed');
+      }
+      chart.plot.replaceChildren(...axes(top), ...bars);
+      chart.scale.textContent = top;
+      const sum = (series) => series.reduce((a, b) => a + b, 0);
+      chart.summary.textContent = `${sum(done)} completed and ${sum(failed)} failed in the last hour`;
+    },
+  };
 }

@@ -27,7 +27,7 @@ export class Counters {
   heard(event, was, is) {
     if (this.#from !== null && event.cursor !== undefined && !after(event.cursor, this.#from)) return;
     const isNew = event.type === 'queued' && (event.round ?? 1) === 1;
-    const from = isNew ? null : was ?? before[event.type];
+    const from = isNew ? null : (was ?? before[event.type]);
     if (from === undefined) this.uncertain = true;
     if (from === is || from === undefined) return;
     if (from) this.counts[from] = Math.max(0, this.counts[from] - 1);

@@ -8,7 +8,14 @@ export const kindsOf = (param) => param.takes ?? (param.type ? [param.type] : ['
 
 function placeholder(param, kinds) {
   if (param.default !== null && param.default !== undefined && param.default !== '') return String(param.default);
-  const examples = { duration: '6s, 5m', size: '800k, 1.5G', bitrate: '800k', percent: '10%', target: 'folder, https:// or s3:// address', file: 'path' };
+  const examples = {
+    duration: '6s, 5m',
+    size: '800k, 1.5G',
+    bitrate: '800k',
+    percent: '10%',
+    target: 'folder, https:// or s3:// address',
+    file: 'path',
+  };
   return kinds.map((kind) => examples[kind]).find(Boolean) ?? '';
 }
 
@@ -16,15 +23,30 @@ function control(param, id, kinds, value) {
   const described = { id, name: param.name, 'aria-describedby': `${id}-help`, required: param.required || undefined };
   if (param.choices?.length) {
     const chosen = value ?? param.default;
-    const options = param.choices.map((choice) => h('option', { value: choice, selected: String(choice) === String(chosen) }, choice));
+    const options = param.choices.map((choice) =>
+      h('option', { value: choice, selected: String(choice) === String(chosen) }, choice),
+    );
     if (chosen === undefined || chosen === null) options.unshift(h('option', { value: '' }, ''));
     return h('select', described, options);
   }
   if (kinds.includes('bool') && kinds.length === 1)
-    return h('input', { ...described, type: 'checkbox', required: undefined, checked: value ?? (param.default === true || param.default === 'true') });
+    return h('input', {
+      ...described,
+      type: 'checkbox',
+      required: undefined,
+      checked: value ?? (param.default === true || param.default === 'true'),
+    });
   const only = kinds.every((kind) => numeric.has(kind));
-  const input = h('input', { ...described, type: only ? 'number' : 'text', step: only && !kinds.includes('int') ? 'any' : undefined, min: only ? param.min : undefined,
-    max: only ? param.max : undefined, placeholder: placeholder(param, kinds), autocomplete: 'off', spellcheck: 'false' });
+  const input = h('input', {
+    ...described,
+    type: only ? 'number' : 'text',
+    step: only && !kinds.includes('int') ? 'any' : undefined,
+    min: only ? param.min : undefined,
+    max: only ? param.max : undefined,
+    placeholder: placeholder(param, kinds),
+    autocomplete: 'off',
+    spellcheck: 'false',
+  });
   if (value !== undefined && value !== null) input.value = typeof value === 'object' ? JSON.stringify(value) : value;
   return input;
 }
@@ -36,10 +58,24 @@ export function paramForm(params, values = {}, prefix = 'param') {
     const kinds = kindsOf(param);
     const input = control(param, id, kinds, values[param.name]);
     const check = input.type === 'checkbox';
-    const label = h('label', { for: id }, param.name.replaceAll('_', ' '), param.required ? h('span', { class: 'required', 'aria-hidden': 'true' }, ' *') : null);
+    const label = h(
+      'label',
+      { for: id },
+      param.name.replaceAll('_', ' '),
+      param.required ? h('span', { class: 'required', 'aria-hidden': 'true' }, ' *') : null,
+    );
     const unit = param.unit ? ` (${param.unit})` : '';
     const help = h('span', { class: 'help', id: `${id}-help` }, `${param.summary ?? ''}${unit}`);
-    return { param, kinds, input, element: h('div', { class: check ? 'field check' : 'field' }, check ? [input, label, help] : [label, input, help]) };
+    return {
+      param,
+      kinds,
+      input,
+      element: h(
+        'div',
+        { class: check ? 'field check' : 'field' },
+        check ? [input, label, help] : [label, input, help],
+      ),
+    };
   });
   const read = () => {
     const given = {};
@@ -53,5 +89,13 @@ export function paramForm(params, values = {}, prefix = 'param') {
     }
     return given;
   };
-  return { element: h('div', { class: 'fields' }, fields.map((field) => field.element)), read, empty: !fields.length };
+  return {
+    element: h(
+      'div',
+      { class: 'fields' },
+      fields.map((field) => field.element),
+    ),
+    read,
+    empty: !fields.length,
+  };
 }

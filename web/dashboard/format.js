@@ -5,7 +5,10 @@ export function span(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return '';
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return whole % 60 && whole < 600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.round(whole / 60)} min`;
+  if (whole < 3600)
+    return whole % 60 && whole < 600
+      ? `${Math.floor(whole / 60)} min ${whole % 60} s`
+      : `${Math.round(whole / 60)} min`;
   if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
@@ -38,7 +41,7 @@ export const clock = (time) => (time ? new Date(time).toLocaleTimeString([], { h
 export const moment = (time) => (time ? new Date(time).toLocaleString([], { hour12: false }) : '');
 export const percent = (value) => `${value >= 10 || value === 0 ? Math.floor(value) : value.toFixed(1)} %`;
 export const count = (value) => Number(value ?? 0).toLocaleString('en-US');
-export const shortId = (id) => (id && id.length > 14 ? `${id.slice(0, 6)}…${id.slice(-4)}` : id ?? '');
+export const shortId = (id) => (id && id.length > 14 ? `${id.slice(0, 6)}…${id.slice(-4)}` : (id ?? ''));
 
 export const between = (from, to, now = Date.now()) => (from ? (to ? Date.parse(to) : now) - Date.parse(from) : null);
 
@@ -52,9 +55,13 @@ export function shown(value) {
 export function outlook(job, now = Date.now()) {
   switch (job.status) {
     case 'queued':
-      return job.queuePosition ? `${job.queuePosition === 1 ? 'next' : `number ${count(job.queuePosition)}`} in the queue` : 'in the queue';
+      return job.queuePosition
+        ? `${job.queuePosition === 1 ? 'next' : `number ${count(job.queuePosition)}`} in the queue`
+        : 'in the queue';
     case 'processing':
-      return job.etaSeconds !== null && job.etaSeconds !== undefined ? `about ${span(job.etaSeconds)} left` : `for ${span(between(job.startedAt, null, now) / 1000)}`;
+      return job.etaSeconds !== null && job.etaSeconds !== undefined
+        ? `about ${span(job.etaSeconds)} left`
+        : `for ${span(between(job.startedAt, null, now) / 1000)}`;
     case 'retrying':
       return job.retryAt ? `again in ${span((Date.parse(job.retryAt) - now) / 1000)}` : 'again soon';
     case 'paused':

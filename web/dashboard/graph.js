@@ -23,7 +23,8 @@ export function layers(stages) {
   for (const stage of stages) {
     for (const need of stage.needs ?? []) {
       // A line over several columns gets a lane of its own in each, so that it passes no stage it has nothing to do with.
-      for (let at = (depth.get(need) ?? Infinity) + 1; at < depth.get(stage.id); at++) columns[at].push({ lane: true, id: laneOf(need, stage.id, at) });
+      for (let at = (depth.get(need) ?? Infinity) + 1; at < depth.get(stage.id); at++)
+        columns[at].push({ lane: true, id: laneOf(need, stage.id, at) });
     }
   }
   return columns;
@@ -63,14 +64,24 @@ function share(stage) {
 
 function node(stage, x, y) {
   const wide = box.width - 24;
-  const time = stage.startedAt ? took((stage.endedAt ? Date.parse(stage.endedAt) : Date.now()) - Date.parse(stage.startedAt)) : '';
-  return s('g', { class: 'node', 'data-status': stage.status, 'data-stage': stage.id, transform: `translate(${x},${y})` },
+  const time = stage.startedAt
+    ? took((stage.endedAt ? Date.parse(stage.endedAt) : Date.now()) - Date.parse(stage.startedAt))
+    : '';
+  return s(
+    'g',
+    { class: 'node', 'data-status': stage.status, 'data-stage': stage.id, transform: `translate(${x},${y})` },
     s('title', {}, `${stage.id} (${stage.uses ?? ''}): ${stage.status}`),
     s('rect', { class: 'box', width: box.width, height: box.height, rx: 10 }),
-    s('text', { class: 'mark', x: 12, y: 23 }, signOf(stage.status)), s('text', { x: 30, y: 23 }, short(stage.id, 18)),
-    s('text', { class: 'sub', x: 12, y: 41 }, short([stage.uses, stage.status === 'waiting' ? '' : time].filter(Boolean).join(' · '), 26)),
+    s('text', { class: 'mark', x: 12, y: 23 }, signOf(stage.status)),
+    s('text', { x: 30, y: 23 }, short(stage.id, 18)),
+    s(
+      'text',
+      { class: 'sub', x: 12, y: 41 },
+      short([stage.uses, stage.status === 'waiting' ? '' : time].filter(Boolean).join(' · '), 26),
+    ),
     s('rect', { class: 'under-fill', x: 12, y: 50, width: wide, height: 4, rx: 2 }),
-    s('rect', { class: 'fill', x: 12, y: 50, width: wide * share(stage), height: 4, rx: 2 }));
+    s('rect', { class: 'fill', x: 12, y: 50, width: wide * share(stage), height: 4, rx: 2 }),
+  );
 }
 
 export function drawGraph(stages) {
@@ -88,7 +99,20 @@ export function drawGraph(stages) {
   const edges = [];
   for (const stage of stages)
     for (const need of stage.needs ?? []) if (places.has(need)) edges.push(edge(places, need, stage.id, columns));
-  const words = stages.map((stage) => `${stage.id} ${stage.status}${stage.needs?.length ? ` after ${stage.needs.join(' and ')}` : ''}`).join('; ');
-  return s('svg', { class: 'graph', role: 'img', 'aria-label': `Stages: ${words}`, width: wide, height: high, viewBox: `0 0 ${wide} ${high}` },
-    edges, stages.map((stage) => node(stage, ...places.get(stage.id).slice(0, 2))));
+  const words = stages
+    .map((stage) => `${stage.id} ${stage.status}${stage.needs?.length ? ` after ${stage.needs.join(' and ')}` : ''}`)
+    .join('; ');
+  return s(
+    'svg',
+    {
+      class: 'graph',
+      role: 'img',
+      'aria-label': `Stages: ${words}`,
+      width: wide,
+      height: high,
+      viewBox: `0 0 ${wide} ${high}`,
+    },
+    edges,
+    stages.map((stage) => node(stage, ...places.get(stage.id).slice(0, 2))),
+  );
 }

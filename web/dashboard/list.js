@@ -19,7 +19,15 @@ export class WindowedList {
     this.get = get;
     this.seen = seen;
     this.#body = h('div', { class: 'rows', role: 'rowgroup' });
-    const head = h('div', { role: 'rowgroup' }, h('div', { class: 'row head', role: 'row' }, columns.map((word) => h('span', { role: 'columnheader' }, word))));
+    const head = h(
+      'div',
+      { role: 'rowgroup' },
+      h(
+        'div',
+        { class: 'row head', role: 'row' },
+        columns.map((word) => h('span', { role: 'columnheader' }, word)),
+      ),
+    );
     this.element = h('div', { class: 'list', role: 'table', 'aria-label': label }, head, this.#body);
     this.onScroll = () => requestAnimationFrame(() => this.draw());
     addEventListener('scroll', this.onScroll, { passive: true });

@@ -19,7 +19,10 @@ export function logView(api) {
     }
     if (live) url.searchParams.set('follow', 'true');
     try {
-      const answer = await api.fetch('GET', url.pathname + url.search, { headers: { Accept: 'text/plain' }, signal: mine.signal });
+      const answer = await api.fetch('GET', url.pathname + url.search, {
+        headers: { Accept: 'text/plain' },
+        signal: mine.signal,
+      });
       await read(answer.body.pipeThrough(new TextDecoderStream()).getReader());
       if (!out.textContent) out.textContent = '(nothing was written)';
     } catch (error) {

@@ -18,7 +18,9 @@ let turn = 0;
 
 async function go({ focus = true } = {}) {
   const [path, query] = location.hash.split('?');
-  const found = routes.map(([pattern, page, load]) => ({ match: path.match(pattern), page, load })).find(({ match }) => match);
+  const found = routes
+    .map(([pattern, page, load]) => ({ match: path.match(pattern), page, load }))
+    .find(({ match }) => match);
   if (!found) return void (location.hash = '#/');
   const mine = ++turn;
   const make = await found.load();
@@ -43,16 +45,23 @@ function showConnection() {
   const box = document.getElementById('connection');
   const banner = document.getElementById('banner');
   box.dataset.connection = connection;
-  text(box.firstElementChild, { connected: 'live', connecting: 'connecting', disconnected: 'disconnected' }[connection]);
+  text(
+    box.firstElementChild,
+    { connected: 'live', connecting: 'connecting', disconnected: 'disconnected' }[connection],
+  );
   if (connection === 'connected') {
     banner.hidden = true;
     banner.replaceChildren();
   } else if (connection === 'disconnected' && banner.hidden) {
     const when = inMs ? ` It is tried again in ${span(Math.ceil(inMs / 1000))} and until it works.` : '';
-    banner.replaceChildren(`The daemon does not answer.${when} `, h('button', { type: 'button', onclick: () => model.reconnect() }, 'Try now'));
+    banner.replaceChildren(
+      `The daemon does not answer.${when} `,
+      h('button', { type: 'button', onclick: () => model.reconnect() }, 'Try now'),
+    );
     banner.hidden = false;
   }
-  if (model.connection.code === 4001 || model.connection.code === 4003) signIn('The token has expired or was withdrawn.');
+  if (model.connection.code === 4001 || model.connection.code === 4003)
+    signIn('The token has expired or was withdrawn.');
 }
 
 function showFailed() {
@@ -66,14 +75,37 @@ function signIn(why = '') {
   model?.close();
   view?.destroy?.();
   view = null;
-  const field = h('input', { id: 'token', type: 'password', autocomplete: 'off', spellcheck: 'false', required: true, 'aria-describedby': 'token-help' });
-  const form = h('form', { class: 'card sign-in', onsubmit: (event) => {
-    event.preventDefault();
-    keepToken(field.value.trim());
-    begin();
-  } }, h('h1', null, 'Sign in'), why ? h('p', { class: 'problem', role: 'alert' }, why) : null, h('label', { for: 'token' }, 'Token'), field,
-    h('p', { id: 'token-help', class: 'help' }, 'An operator makes one with ', h('code', null, 'stagemill token --state DIR --sub NAME'), '. It stays in this tab.'),
-    h('button', { class: 'primary' }, 'Sign in'));
+  const field = h('input', {
+    id: 'token',
+    type: 'password',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    required: true,
+    'aria-describedby': 'token-help',
+  });
+  const form = h(
+    'form',
+    {
+      class: 'card sign-in',
+      onsubmit: (event) => {
+        event.preventDefault();
+        keepToken(field.value.trim());
+        begin();
+      },
+    },
+    h('h1', null, 'Sign in'),
+    why ? h('p', { class: 'problem', role: 'alert' }, why) : null,
+    h('label', { for: 'token' }, 'Token'),
+    field,
+    h(
+      'p',
+      { id: 'token-help', class: 'help' },
+      'An operator makes one with ',
+      h('code', null, 'stagemill token --state DIR --sub NAME'),
+      '. It stays in this tab.',
+    ),
+    h('button', { class: 'primary' }, 'Sign in'),
+  );
   document.getElementById('sign-out').hidden = true;
   main.replaceChildren(form);
   field.focus();

@@ -48,7 +48,10 @@ export class Model {
     const stats = await this.api.stats();
     this.counters.start(stats);
     this.#tell({ counts: true });
-    const [first, pipelines] = await Promise.all([this.api.jobs({ limit: page }), this.api.pipelines().catch(() => [])]);
+    const [first, pipelines] = await Promise.all([
+      this.api.jobs({ limit: page }),
+      this.api.pipelines().catch(() => []),
+    ]);
     for (const pipeline of pipelines) this.pipelines.set(pipeline.name, pipeline);
     this.#take(first.jobs);
     this.older = first.next;
@@ -82,7 +85,12 @@ export class Model {
     for (const job of listed) {
       const known = this.jobs.get(job.id);
       if (known && known.lastSeq > job.lastSeq) continue; // an event was faster than the list
-      this.jobs.set(job.id, { ...emptyJob, stages: known?.stages ?? emptyJob.stages, etaSeconds: known?.etaSeconds ?? null, ...job });
+      this.jobs.set(job.id, {
+        ...emptyJob,
+        stages: known?.stages ?? emptyJob.stages,
+        etaSeconds: known?.etaSeconds ?? null,
+        ...job,
+      });
     }
     this.#tell({ order: true });
   }
@@ -92,7 +100,8 @@ export class Model {
     const detail = await this.api.job(id);
     const known = this.jobs.get(id) ?? emptyJob;
     const stages = {};
-    for (const stage of detail.stages) stages[stage.id] = { ...known.stages[stage.id], ...stage, pct: stage.pct ?? known.stages[stage.id]?.pct };
+    for (const stage of detail.stages)
+      stages[stage.id] = { ...known.stages[stage.id], ...stage, pct: stage.pct ?? known.stages[stage.id]?.pct };
     if (known.lastSeq <= detail.lastSeq) {
       const { stages: list, attempts, spec, notify, ...job } = detail;
       this.jobs.set(id, { ...known, ...job, stages });
@@ -105,7 +114,12 @@ export class Model {
   }
 
   #follow(cursor) {
-    this.#session = openSession({ token: this.token, reconnectTries: Infinity, reconnectDelayMs: 500, reconnectMaxDelayMs: 10000 });
+    this.#session = openSession({
+      token: this.token,
+      reconnectTries: Infinity,
+      reconnectDelayMs: 500,
+      reconnectMaxDelayMs: 10000,
+    });
     this.#session.subscribe(this.admin ? 'all' : 'own', { since: cursor, minInterval: 0.2 });
     this.#session.on('*', (event) => this.#heard(event));
     this.#session.on('connection', (change) => this.#connectionChanged(change));
@@ -176,10 +190,12 @@ export class Model {
   /** The stages of a job in the order of its pipeline, as far as they are known. */
   stagesOf(job) {
     const order = this.pipelines.get(job.pipeline)?.stages ?? [];
-    const listed = order.map((stage) => ({ status: hasEnded(job.status) && job.status === 'completed' ? 'finished' : 'waiting', ...stage,
-      ...job.stages[stage.id] }));
+    const listed = order.map((stage) => ({
+      status: hasEnded(job.status) && job.status === 'completed' ? 'finished' : 'waiting',
+      ...stage,
+      ...job.stages[stage.id],
+    }));
     const extra = Object.values(job.stages).filter((stage) => !order.some((known) => known.id === stage.id));
     return extra.length === Object.keys(job.stages).length && extra.length ? extra : [...listed, ...extra];
   }
 }
-

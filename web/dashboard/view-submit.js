@@ -5,9 +5,24 @@ import { paramForm } from './form.js';
 import { bar, setBar } from './status.js';
 
 function dropZone(chosen) {
-  const input = h('input', { type: 'file', id: 'file', class: 'sr', tabindex: '-1', 'aria-hidden': 'true', accept: 'video/*,audio/*,image/*,.mkv,.ts,.mxf', onchange: () => take(input.files[0]) });
+  const input = h('input', {
+    type: 'file',
+    id: 'file',
+    class: 'sr',
+    tabindex: '-1',
+    'aria-hidden': 'true',
+    accept: 'video/*,audio/*,image/*,.mkv,.ts,.mxf',
+    onchange: () => take(input.files[0]),
+  });
   const name = h('p', { class: 'name' }, 'Drop a file here');
-  const zone = h('div', { class: 'drop', id: 'drop' }, name, h('p', { class: 'help' }, 'or'), h('button', { type: 'button', id: 'choose', onclick: () => input.click() }, 'Choose a file …'), input);
+  const zone = h(
+    'div',
+    { class: 'drop', id: 'drop' },
+    name,
+    h('p', { class: 'help' }, 'or'),
+    h('button', { type: 'button', id: 'choose', onclick: () => input.click() }, 'Choose a file …'),
+    input,
+  );
   const take = (file) => {
     if (!file) return;
     text(name, `${file.name} (${bytes(file.size)})`);
@@ -26,12 +41,25 @@ function dropZone(chosen) {
   return zone;
 }
 
-const field = (id, label, input, help) => h('div', { class: 'field' }, h('label', { for: id }, label), input, h('span', { class: 'help', id: `${id}-help` }, help));
+const field = (id, label, input, help) =>
+  h(
+    'div',
+    { class: 'field' },
+    h('label', { for: id }, label),
+    input,
+    h('span', { class: 'help', id: `${id}-help` }, help),
+  );
 
 export function submitView(model) {
   let file = null;
   let params = paramForm([]);
-  const address = h('input', { id: 'address', autocomplete: 'off', spellcheck: 'false', placeholder: 'https://…, s3://…, uploads/… or a path', 'aria-describedby': 'address-help' });
+  const address = h('input', {
+    id: 'address',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    placeholder: 'https://…, s3://…, uploads/… or a path',
+    'aria-describedby': 'address-help',
+  });
   const pipeline = h('select', { id: 'pipeline', onchange: () => choose(), 'aria-describedby': 'pipeline-help' });
   const paramBox = h('fieldset', { class: 'card', style: { margin: '0' } });
   const title = h('input', { id: 'title', autocomplete: 'off', 'aria-describedby': 'title-help' });
@@ -47,7 +75,9 @@ export function submitView(model) {
     address.value = '';
     if (!title.value) title.placeholder = taken.name;
   });
-  address.addEventListener('input', () => { if (address.value) file = null; });
+  address.addEventListener('input', () => {
+    if (address.value) file = null;
+  });
 
   function choose() {
     const chosen = model.pipelines.get(pipeline.value);
@@ -60,37 +90,79 @@ export function submitView(model) {
   }
 
   async function preview() {
-    const answer = await model.api.post(`/pipelines/${encodeURIComponent(pipeline.value)}/plan`, { input: address.value || undefined, params: params.read() });
+    const answer = await model.api.post(`/pipelines/${encodeURIComponent(pipeline.value)}/plan`, {
+      input: address.value || undefined,
+      params: params.read(),
+    });
     planText.textContent = answer.text ?? JSON.stringify(answer, null, 2);
     planText.hidden = false;
   }
 
   async function submit() {
-    const more = { pipeline: pipeline.value, params: params.read(), title: title.value || undefined, asset: asset.value || undefined };
+    const more = {
+      pipeline: pipeline.value,
+      params: params.read(),
+      title: title.value || undefined,
+      asset: asset.value || undefined,
+    };
     if (!file) return (await model.api.submit({ ...more, input: address.value || undefined })).id;
     moving.hidden = false;
-    const answer = await model.api.upload(file, { pipeline: more.pipeline, params: more.params, asset: more.asset, onProgress: ({ loaded, total }) => {
-      setBar(progress, (100 * loaded) / total, 'processing');
-      text(said, `${bytes(loaded)} of ${bytes(total)} (${percent((100 * loaded) / total)})`);
-    } });
+    const answer = await model.api.upload(file, {
+      pipeline: more.pipeline,
+      params: more.params,
+      asset: more.asset,
+      onProgress: ({ loaded, total }) => {
+        setBar(progress, (100 * loaded) / total, 'processing');
+        text(said, `${bytes(loaded)} of ${bytes(total)} (${percent((100 * loaded) / total)})`);
+      },
+    });
     return answer.jobId;
   }
 
-  const form = h('form', { class: 'form', onsubmit: (event) => {
-    event.preventDefault();
-    if (!file && !address.value && !confirmNoInput()) return;
-    busy(send, async () => {
-      try {
-        location.hash = `#/jobs/${encodeURIComponent(await submit())}`;
-        toast('Submitted.');
-      } finally {
-        moving.hidden = true;
-      }
-    });
-  } }, h('section', { class: 'card form', 'aria-label': 'Input' }, drop, field('address', 'or the address of the input', address, 'A URL, the key of an upload, or a path the daemon may read.')),
-    h('section', { class: 'card', 'aria-label': 'Job' }, h('div', { class: 'fields' }, field('pipeline', 'Pipeline', pipeline, ''), field('title', 'Title', title, 'How the job is listed; absent: the name of the input.'),
-      field('asset', 'Asset', asset, 'What the job is about, in your own words: a video’s id.'))), paramBox,
-    h('div', { class: 'buttons' }, send, plan), moving, planText);
+  const form = h(
+    'form',
+    {
+      class: 'form',
+      onsubmit: (event) => {
+        event.preventDefault();
+        if (!file && !address.value && !confirmNoInput()) return;
+        busy(send, async () => {
+          try {
+            location.hash = `#/jobs/${encodeURIComponent(await submit())}`;
+            toast('Submitted.');
+          } finally {
+            moving.hidden = true;
+          }
+        });
+      },
+    },
+    h(
+      'section',
+      { class: 'card form', 'aria-label': 'Input' },
+      drop,
+      field(
+        'address',
+        'or the address of the input',
+        address,
+        'A URL, the key of an upload, or a path the daemon may read.',
+      ),
+    ),
+    h(
+      'section',
+      { class: 'card', 'aria-label': 'Job' },
+      h(
+        'div',
+        { class: 'fields' },
+        field('pipeline', 'Pipeline', pipeline, ''),
+        field('title', 'Title', title, 'How the job is listed; absent: the name of the input.'),
+        field('asset', 'Asset', asset, 'What the job is about, in your own words: a video’s id.'),
+      ),
+    ),
+    paramBox,
+    h('div', { class: 'buttons' }, send, plan),
+    moving,
+    planText,
+  );
 
   function confirmNoInput() {
     toast('Drop a file or write the address of one.', 'error');

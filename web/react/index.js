@@ -13,14 +13,26 @@ const ending = ['completed', 'failed', 'cancelled'];
 /** A follower that lives as long as somebody looks at it; rendering on a server opens no socket. */
 function store(jobId, current) {
   let follower = null;
-  let snapshot = jobId ? Object.freeze({ ...emptyJob, id: jobId, status: 'connecting', connection: 'connecting' }) : idle;
+  let snapshot = jobId
+    ? Object.freeze({ ...emptyJob, id: jobId, status: 'connecting', connection: 'connecting' })
+    : idle;
   return {
     follower: () => follower,
     snapshot: () => snapshot,
     subscribe(changed) {
       if (!jobId) return () => {};
-      const { server, tokenIn, WebSocket, reconnectDelayMs, reconnectTries, reconnectMaxDelayMs, jitter, since } = current();
-      const given = { server, tokenIn, WebSocket, reconnectDelayMs, reconnectTries, reconnectMaxDelayMs, jitter, since };
+      const { server, tokenIn, WebSocket, reconnectDelayMs, reconnectTries, reconnectMaxDelayMs, jitter, since } =
+        current();
+      const given = {
+        server,
+        tokenIn,
+        WebSocket,
+        reconnectDelayMs,
+        reconnectTries,
+        reconnectMaxDelayMs,
+        jitter,
+        since,
+      };
       const options = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
       // The token of the latest rendering: a new function at every rendering opens no new socket.
       const token = () => {
@@ -52,7 +64,10 @@ export function useStagemillJob(jobId, options = {}) {
   const snapshot = useSyncExternalStore(followed.subscribe, followed.snapshot, followed.snapshot);
   const reconnect = useCallback(() => followed.follower()?.reconnect(), [followed]);
   const close = useCallback(() => followed.follower()?.close(), [followed]);
-  return useMemo(() => ({ ...snapshot, ended: ending.includes(snapshot.status), reconnect, close }), [snapshot, reconnect, close]);
+  return useMemo(
+    () => ({ ...snapshot, ended: ending.includes(snapshot.status), reconnect, close }),
+    [snapshot, reconnect, close],
+  );
 }
 
 function words(job) {
@@ -70,7 +85,22 @@ export function StagemillProgress({ jobId, label = 'Progress', className, childr
   if (typeof children === 'function') return children(job);
   const pct = Math.floor(job.pct);
   const fill = { width: `${job.pct}%`, height: '100%', background: 'currentColor', transition: 'width 0.25s linear' };
-  const bar = h('div', { role: 'progressbar', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': pct, style: track },
-    h('div', { style: fill }));
-  return h('div', { className, 'data-status': job.status }, bar, h('p', { role: 'status' }, `${words(job)}${job.ended ? '' : `, ${pct} %`}`));
+  const bar = h(
+    'div',
+    {
+      role: 'progressbar',
+      'aria-label': label,
+      'aria-valuemin': 0,
+      'aria-valuemax': 100,
+      'aria-valuenow': pct,
+      style: track,
+    },
+    h('div', { style: fill }),
+  );
+  return h(
+    'div',
+    { className, 'data-status': job.status },
+    bar,
+    h('p', { role: 'status' }, `${words(job)}${job.ended ? '' : `, ${pct} %`}`),
+  );
 }
