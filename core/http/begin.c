@@ -111,6 +111,7 @@ int begin_request(struct mg_connection *connection) {
   return b.verdict;
 }
 
+/* Not called for "OPTIONS *", which civetweb neither passes on nor answers: that peer meets the time-out of READING. */
 void begin_end_request(const struct mg_connection *connection, int status) {
   (void)status;
   slot_turn(mg_get_thread_pointer(connection), SLOT_READING);

@@ -120,6 +120,7 @@ struct http_server {
   void (*attach)(void *sockets, struct mg_context *civetweb);
   void *sockets;
   struct mg_context *civetweb;
+  int listen_fd; /* civetweb's; -1: not found */
   char start_problem[256]; /* civetweb's own words while it starts */
   struct route_table *tables;
   size_t table_count;

@@ -164,11 +164,20 @@ static int count_header(const struct mg_request_info *info, const char *name) {
   return n;
 }
 
-/* civetweb ends the headers silently at a line that begins with a space or a colon, and after its own maximum; another
- * server in front may have read on. What follows the last value it took must be the empty line. It cuts the lines where they
- * stand, so the bytes behind the value are the request's own. */
+/* civetweb forgives a space before the colon (RFC 9112 section 5.1: refuse it). It cuts the lines where they stand, so what
+ * stood between name and value can still be seen. */
+static bool name_is_plain(const struct mg_header *header) {
+  const char *at = header->name + strlen(header->name) + 1;
+  while (at < header->value && (*at == ' ' || *at == '\t')) at++;
+  return at == header->value;
+}
+
+/* It ends the headers silently at a line that begins with a space or a colon, and after its own maximum; another server in
+ * front may have read on. What follows the last value it took must be the empty line. */
 static bool headers_are_complete(const struct mg_request_info *info) {
   if (info->num_headers >= MG_MAX_HEADERS) return false;
+  for (int i = 0; i < info->num_headers; i++)
+    if (!name_is_plain(&info->http_headers[i])) return false;
   if (info->num_headers == 0) return true;
   const char *value = info->http_headers[info->num_headers - 1].value;
   const char *at = value + strlen(value) + 1;
@@ -231,9 +240,7 @@ static bool has_dot_segment(const char *path) {
 
 static bool check_target(struct exchange *x) {
   const char *raw = x->info->local_uri_raw;
-  if (!raw && strcmp(x->info->request_method, "OPTIONS") == 0 && x->info->request_uri && strcmp(x->info->request_uri, "*") == 0)
-    raw = "*";
-  if (!raw || (*raw != '/' && *raw != '*')) return refuse(x, 400, "protocol", "the target of the request is not a path");
+  if (!raw || *raw != '/') return refuse(x, 400, "protocol", "the target of the request is not a path");
   if (strchr(raw, '#')) return refuse(x, 400, "protocol", "the target of a request has no fragment");
   x->path = request_decode(raw, strlen(raw), false);
   if (!x->path)

@@ -87,7 +87,7 @@ static void answer_options(struct exchange *x, struct found *found) {
 }
 
 const struct route *route_find(struct exchange *x, bool *unknown) {
-  const char *raw = x->info->local_uri_raw ? x->info->local_uri_raw : "*";
+  const char *raw = x->info->local_uri_raw;
   size_t size = strlen(raw);
   struct found found = {0};
   bool options = strcmp(x->info->request_method, "OPTIONS") == 0;

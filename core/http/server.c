@@ -65,7 +65,7 @@ static enum err open_web(struct http_server *server, const char *folder, struct 
 
 enum err http_server_create(struct http_server **server, const struct http_options *options, struct error *e) {
   struct http_server *s = *server = mem_alloc(sizeof(*s));
-  s->web_fd = -1;
+  s->web_fd = s->listen_fd = -1;
   s->threads = options->threads ? options->threads : THREADS_DEFAULT;
   if (s->threads < 4) s->threads = 4;
   if (s->threads > 4096) s->threads = 4096;
@@ -102,7 +102,7 @@ static const struct mg_callbacks callbacks = {
 };
 
 /* Connections that send nothing do not wake us: the kernel keeps them until their first bytes come. */
-static void defer_silent(const struct http_server *server) {
+static void defer_silent(struct http_server *server) {
   enum { SCANNED = 1024, DEFER_S = 10 };
   for (int fd = 3; fd < SCANNED; fd++) {
     struct sockaddr_in own;
@@ -112,6 +112,7 @@ static void defer_silent(const struct http_server *server) {
     if (getsockname(fd, (struct sockaddr *)&own, &size) != 0 || own.sin_family != AF_INET) continue;
     if (ntohs(own.sin_port) != server->port) continue;
     setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
+    server->listen_fd = fd;
     return;
   }
 }
@@ -171,6 +172,8 @@ void http_server_destroy(struct http_server **server) {
   if (!s) return;
   http_server_drain(s);
   if (s->civetweb) {
+    /* civetweb looks for its end only when its poll returns, every two seconds: wake it. */
+    if (s->listen_fd >= 0) shutdown(s->listen_fd, SHUT_RDWR);
     watch_cut_readers(s);
     mg_stop(s->civetweb);
   }
