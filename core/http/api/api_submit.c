@@ -8,6 +8,7 @@
 #include "api/form.h"
 #include "api/idempotency.h"
 #include "api/parts.h"
+#include "service/bring.h"
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/mem.h"
@@ -260,14 +261,12 @@ static enum err submit_reach(struct submitting *s, struct error *e) {
   return guard_inline(s->service, who, s->own, s->params, s->facts, e);
 }
 
-/* A remote input that nothing in the pipeline brings is brought by a stage in front of it. */
+/* A remote input that nothing in the pipeline brings is brought by a stage in front of it. The address of an upload is ours. */
 static enum err submit_front(struct submitting *s, struct error *e) {
-  if (!s->input || !strstr(s->input, "://") || !pipeline_reads_input(s->pipeline)) return ERR_OK;
-  mem_auto char *path = mem_format("%s/fronts/url.yaml", s->service->share_folder);
-  struct report *report = report_new();
-  enum err err = pipeline_fronted(s->pipeline, path, report, &s->fronted, e);
-  report_free(&report);
-  if (!err) s->pipeline = s->fronted;
+  const char *named = value_get_text(s->body, "input", "");
+  enum bring_from from = strncmp(named, "uploads/", 8) ? BRING_URL : BRING_OWN;
+  enum err err = bring_input(s->service, s->pipeline, s->input, from, s->params, &s->fronted, e);
+  if (!err && s->fronted) s->pipeline = s->fronted;
   return err;
 }
 
