@@ -21,6 +21,7 @@ struct settings {
   char **origins;           /* cors: {origins: []} */
   char **proxies;           /* proxies: [] trusted addresses or CIDR */
   char **input_folders;     /* inputs: {folders: []}: files on this machine that may be named as input */
+  char *input_networks;     /* inputs: {networks: public | any}: where a URL that is named as input may lead */
   char **inline_stages;     /* inline: {stages: []}: stages with the capability `exec` that inline pipelines may use */
   char *outputs;            /* outputs: folder; NULL: STATE/outputs */
   struct {

@@ -45,6 +45,8 @@ const struct settings_row settings_rows[] = {
 
     {"cors.origins", FIELD_TEXTS, AT(origins), TEXT, .summary = "web pages that may call the API: https://app.example.org, or *"},
     {"inputs.folders", FIELD_PATHS, AT(input_folders), TEXT, .summary = "folders whose files may be named as input"},
+    {"inputs.networks", FIELD_TEXT, AT(input_networks), SM_TAKES_KEYWORD, .choices = "public|any", .fallback = "public",
+     .summary = "where a URL that is named as input may lead: the public internet, or anywhere"},
     {"inline.stages", FIELD_TEXTS, AT(inline_stages), TEXT,
      .summary = "stages with the capability `exec` that inline pipelines may use"},
 

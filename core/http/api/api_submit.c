@@ -8,10 +8,10 @@
 #include "api/form.h"
 #include "api/idempotency.h"
 #include "api/parts.h"
-#include "service/bring.h"
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "service/bring.h"
 #include "service/shelf.h"
 
 enum { REQUEST_MAX = 1 << 20, NAME_BYTES = 255, URL_BYTES = 4000, NOTICES_MAX = 10 };

@@ -10,6 +10,7 @@
 #include "api/upload_parts.h"
 #include "base/mem.h"
 #include "service/asset.h"
+#include "service/bring.h"
 
 enum { NAME_BYTES = 255 };
 static const int64_t LOCK_US = 30 * INT64_C(1000000), DAY_US = 86400 * INT64_C(1000000);
@@ -71,24 +72,12 @@ static char *pipeline_name(const struct confirming *c) {
   return name;
 }
 
-/* What lies in a bucket is brought by a stage in front, when the pipeline does not bring it by itself. */
-static enum err front(struct confirming *c, struct error *e) {
-  c->pipeline = c->held.pipeline;
-  if (!c->upload.bucket || !pipeline_reads_input(c->pipeline)) return ERR_OK;
-  mem_auto char *path = mem_format("%s/fronts/url.yaml", c->service->share_folder);
-  struct report *report = report_new();
-  enum err err = pipeline_fronted(c->pipeline, path, report, &c->fronted, e);
-  report_free(&report);
-  if (!err) c->pipeline = c->fronted;
-  return err;
-}
-
 static enum err prepare_job(struct confirming *c, struct error *e) {
   const struct principal *who = http_principal(c->x);
   mem_auto char *name = pipeline_name(c);
   if (!name) return ERR_OK; /* an asset, and no job */
   enum err err = upload_pipeline_hold(c->service, name, &c->held, e);
-  if (!err) err = front(c, e);
+  if (!err) c->pipeline = c->held.pipeline;
   if (!err) err = guard_params(c->service, who, c->pipeline, c->upload.params, &c->params, e);
   if (err) return err;
   free(c->upload.pipeline);
@@ -142,7 +131,10 @@ static enum err submit(struct confirming *c, struct error *e) {
   if (!c->upload.job_id || job_exists(c)) return ERR_OK;
   enum err err = room(c, e);
   if (!err) err = uploads_resolve(c->service, c->key, http_principal(c->x), &c->input, e);
+  /* What lies in a bucket is brought by a stage in front, when the pipeline does not bring it by itself. */
+  if (!err) err = bring_input(c->service, c->pipeline, c->input, BRING_OWN, c->params, &c->fronted, e);
   if (err) return err;
+  if (c->fronted) c->pipeline = c->fronted;
   c->output = mem_format("%s/%s", c->service->outputs_folder, c->upload.job_id);
   c->title = form_file_name(c->upload.original_name);
   err = service_ask(c->service, submit_begin, c, NULL, e);
