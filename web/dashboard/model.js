@@ -43,9 +43,8 @@ export class Model {
   }
 
   async start() {
-    const who = await this.api.whoami();
+    const [who, stats] = await Promise.all([this.api.whoami(), this.api.stats()]);
     this.admin = who.scopes.includes('admin');
-    const stats = await this.api.stats();
     this.counters.start(stats);
     this.#tell({ counts: true });
     const [first, pipelines] = await Promise.all([
@@ -56,7 +55,8 @@ export class Model {
     this.#take(first.jobs);
     this.older = first.next;
     this.#follow(stats.cursor);
-    this.more().catch(() => {}); // the line will say so itself
+    // What is left can wait until the first page is painted; when it fails, the line says so itself.
+    setTimeout(() => this.more().catch(() => {}), 100);
     return this;
   }
 

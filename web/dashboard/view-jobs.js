@@ -161,6 +161,7 @@ function hydrate(model) {
 
 export function jobsView(model, query) {
   let status = query.get('status') ?? null;
+  let painted = null;
   const choose = (word) => {
     status = status === word ? null : word;
     order();
@@ -214,6 +215,7 @@ export function jobsView(model, query) {
   const order = () => {
     const jobs = ordered(model.jobs.values(), { status, words: search.value });
     list.show(jobs.map((job) => job.id));
+    if (jobs.length && !painted) painted = performance.mark('stagemill-rows');
     text(found, `${count(jobs.length)} ${jobs.length === 1 ? 'job' : 'jobs'}${status ? `, ${status}` : ''}`);
     empty.hidden = jobs.length > 0;
     text(
