@@ -87,6 +87,12 @@ const struct result_type *stage_type_result(const struct stage_type *t, const ch
   return row_named(t->results, t->result_count, sizeof(*t->results), key);
 }
 
+bool stage_type_can(const struct stage_type *t, const char *capability) {
+  for (size_t i = 0; i < t->capability_count; i++)
+    if (strcmp(t->capabilities[i], capability) == 0) return true;
+  return false;
+}
+
 /* Two media types meet when each half is equal or a wildcard on either side (RFC 9110, 12.5.1). */
 static bool media_types_meet(const char *a, const char *b) {
   size_t a_main = strcspn(a, "/"), b_main = strcspn(b, "/");

@@ -75,5 +75,6 @@ const struct param_type *stage_type_param(const struct stage_type *type, const c
 const struct port_type *stage_type_input(const struct stage_type *type, const char *name);
 const struct port_type *stage_type_output(const struct stage_type *type, const char *name);
 const struct result_type *stage_type_result(const struct stage_type *type, const char *key);
+bool stage_type_can(const struct stage_type *type, const char *capability); /* it declares "network", "person", ... */
 bool port_types_match(const struct port_type *output,
                       const struct port_type *input); /* kinds equal, media types meet */

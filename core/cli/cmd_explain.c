@@ -80,6 +80,18 @@ static void explain_failed(const struct value *stage, const char *id, struct buf
   buf_text(out, ":\n");
 }
 
+/* What a person is asked, and how to answer. */
+static void explain_held(const struct value *job, const struct value *stage, const char *id, struct buf *out) {
+  const struct value *hold = value_get(stage, "hold"), *fields = value_get(hold, "fields");
+  buf_format(out, "  %s waits for a person since %s: %s\n", id, value_get_text(hold, "since", "?"),
+             value_get_text(hold, "title", ""));
+  explain_lines(value_get_text(hold, "message", ""), "", out);
+  if (value_get_text(hold, "until", NULL)) buf_format(out, "      until %s\n", value_get_text(hold, "until", ""));
+  buf_format(out, "      `stagemill release %s %s", value_get_text(job, "id", ""), id);
+  for (size_t i = 0; fields && i < fields->count; i++) buf_format(out, " -p %s=...", fields->items[i]->text);
+  buf_text(out, "` lets it go on, with --reject it fails\n");
+}
+
 static void explain_stage(const char *folder, const struct value *job, const struct value *stage, struct buf *out) {
   const char *id = value_get_text(stage, "id", "");
   if (is(stage, "status", "running"))
@@ -90,6 +102,7 @@ static void explain_stage(const char *folder, const struct value *job, const str
                value_get_text(stage, "reason", ""));
   if (is(stage, "status", "skipped"))
     buf_format(out, "  %s was skipped: %s\n", id, value_get_text(stage, "reason", ""));
+  if (is(stage, "status", "held")) explain_held(job, stage, id, out);
   if (is(stage, "status", "delayed"))
     buf_format(out, "  %s waits for its next attempt until %s, after %lld failed:\n", id,
                value_get_text(stage, "retryAt", "?"), (long long)value_get_int(stage, "failedAttempts", 0));
@@ -104,7 +117,11 @@ static void explain_cure(const struct options *options, const struct value *job,
   const char *state = options_value(options, "state"), *output = options_value(options, "output");
   const char *id = value_get_text(job, "id", "");
   bool failed = is(job, "status", "failed");
-  if (is(job, "status", "queued")) buf_text(out, "the command that started it goes on with it when it is run again\n");
+  bool served = value_get(job, "queuePosition") != NULL;
+  if (is(job, "status", "queued"))
+    buf_text(out, served ? "it starts by itself when its turn comes\n"
+                         : "the command that started it goes on with it when it is run again\n");
+  if (is(job, "status", "paused")) buf_format(out, "`stagemill resume %s` lets it go on\n", id);
   if (!failed && !is(job, "status", "cancelled")) return;
   buf_format(out, "`stagemill retry %s", id);
   if (state) buf_format(out, " --state %s", state);

@@ -119,11 +119,25 @@ static void run_stop(void *context) {
   loop_stop(run->loop);
 }
 
+/* A stage waits for a person: how to answer, from another terminal. */
+static void run_held(struct run *run, const struct value *event) {
+  if (strcmp(value_get_text(event, "type", ""), "state") || strcmp(value_get_text(event, "status", ""), "held")) return;
+  const char *stage = value_get_text(event, "stage", NULL), *message = value_get_text(event, "message", NULL);
+  if (!stage) {
+    screen_say(run->screen, "held: %s", value_get_text(event, "waitReason", "see `stagemill explain`"));
+    return;
+  }
+  screen_say(run->screen, "%s waits for a person: %s", stage, message ? message : value_get_text(event, "title", ""));
+  screen_say(run->screen, "`stagemill release %s %s --state %s` lets it go on; with --reject it fails", run->job, stage,
+             run->state_folder);
+}
+
 static void run_heard(void *context, const struct news *news) {
   struct run *run = context;
   if (!news->job || strcmp(run->job, news->job) != 0) return;
   if (news->stored && (int64_t)news->seq <= run->seen) return;
   screen_event(run->screen, news->event, news->json);
+  run_held(run, news->event);
   int code = screen_outcome(run->screen, news->event);
   if (code < 0) return;
   run->code = code;

@@ -1,7 +1,7 @@
 /* door.h - the owner's door: a Unix socket in the state folder (control.sock, 0600). One JSON object a line each way.
  *
- *   request  {"op": "hello" | "jobs" | "job" | "cancel" | "retry" | "follow" | "run" | "backup" | "check" | "export" |
- *                   "prune", ...}
+ *   request  {"op": "hello" | "jobs" | "job" | "cancel" | "retry" | "pause" | "resume" | "priority" | "release" | "delete" |
+ *                   "follow" | "run" | "backup" | "check" | "export" | "prune", ...}
  *   answer   {"ok": true, ...} or {"ok": false, "code": "conflict", "message": "..."}
  *   follow and run: after the answer come events, `state` first, one a line, until the job has ended.
  *
@@ -9,7 +9,12 @@
  *   jobs    status, limit        -> jobs: [...]
  *   job     id                   -> job: {...}
  *   cancel  id                   -> (once durable)
- *   retry   id, whole            -> (once durable)
+ *   retry   id, whole | from, params: {NAME: TEXT}  -> (once durable)
+ *   pause   id, or what: "queue" | "pipeline:NAME"; until: time, by  -> (once durable)
+ *   resume  id, or what          -> (once durable)
+ *   priority id, priority: high | normal | low | 0-100  -> (once durable)
+ *   release id, stage, decision: released | rejected, values: {NAME: TEXT}, comment, by  -> (once durable)
+ *   delete  id                   -> (once durable; the record, logs and state, not what was published)
  *   follow  id                   -> jobId, then events
  *   run     identity             -> jobId, then events; refused when this owner runs something else (starting: true when it
  *                                   may be this, not yet on disk: ask again)

@@ -27,6 +27,9 @@ struct engine_options {
   unsigned max_attempts;       /* alive at once; 0: number of cores */
   bool only_submitted;         /* what others ask to retry is queued but not run: the owner is here for its own job */
   int64_t memory_limit_bytes;  /* of one attempt; 0: three quarters of the machine's memory */
+  /* Secrets that no operator configured: of a job's owner or batch (NULL: none). Owned text, NULL: unknown. May be NULL. */
+  char *(*secret)(void *context, const char *owner, const char *batch, const char *name);
+  void *secret_context;
 };
 
 /* Opens the store (ERR_BUSY: another process owns the folder) and recovers what an earlier owner left. Jobs are not

@@ -10,12 +10,6 @@
 
 enum { HOLD_VALUE_MAX = 2000, HOLD_MESSAGE_MAX = 400, HOLD_FIELDS_MAX = 32 };
 
-bool hold_is_persons(const struct stage_type *type) {
-  for (size_t i = 0; i < type->capability_count; i++)
-    if (!strcmp(type->capabilities[i], "person")) return true;
-  return false;
-}
-
 /* ---- what is asked -------------------------------------------------------------------------------------------------- */
 
 static const struct value *hold_of(const struct value *extra, const char *stage) {

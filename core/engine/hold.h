@@ -4,7 +4,6 @@
 #pragma once
 #include "engine/job.h"
 
-bool hold_is_persons(const struct stage_type *type);
 void hold_begin(struct job *job, size_t stage); /* its turn has come */
 bool hold_overdue(struct job *job); /* fails those whose time is over; true: one was */
 int64_t hold_alarm_us(const struct job *job); /* wall: when the first one's time is over; 0: never */

@@ -310,7 +310,7 @@ static bool step_has_turn(struct job *job) {
 }
 
 static bool unit_is_persons(const struct job *job, const struct plan_unit *unit) {
-  return !unit->is_pass && hold_is_persons(job->pipeline->stages[unit->stages[0]].type);
+  return !unit->is_pass && stage_type_can(job->pipeline->stages[unit->stages[0]].type, "person");
 }
 
 static void step_start(struct job *job, const struct plan *plan) {

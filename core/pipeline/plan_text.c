@@ -62,7 +62,10 @@ static void text_retry(const struct pipeline_stage *s, struct buf *out) {
       buf_format(out, "%s%s", next > 2 ? ", " : "", clock_human(retry_delay_us(&s->retry, next, 1), human));
     buf_format(out, "%s apart", attempts > 5 ? " ..." : "");
   }
-  buf_format(out, "; at most %s each\n", clock_human(s->timeout_us, human));
+  if (s->timeout_us)
+    buf_format(out, "; at most %s each\n", clock_human(s->timeout_us, human));
+  else
+    buf_text(out, "; as long as it takes\n");
 }
 
 static bool same_retry(const struct pipeline_stage *a, const struct pipeline_stage *b) {

@@ -72,10 +72,21 @@ static void visit_param(struct visit *v, const struct reference *r) {
   unknown(v, r, r->name, names, b->p->param_count, message);
 }
 
+/* What a person is asked for under `with: fields` comes back as results of those names. Asked of the file: the stage's own
+ * settings may not be there yet. */
+static bool is_persons_answer(const struct build *b, size_t stage, const char *key) {
+  const struct node *with = node_get(b->stage_nodes[stage], "with"), *fields = with ? node_get(with, "fields") : NULL;
+  if (!stage_type_can(b->p->stages[stage].type, "person") || !fields || fields->kind != NODE_LIST) return false;
+  for (size_t i = 0; i < fields->count; i++)
+    if (fields->items[i]->kind == NODE_SCALAR && strcmp(fields->items[i]->text, key) == 0) return true;
+  return false;
+}
+
 static void visit_result(struct visit *v, const struct reference *r, const struct pipeline_stage *stage) {
   const char *keys[257];
   size_t n = 0;
   if (!stage->type || strcmp(r->key, "status") == 0 || stage_type_result(stage->type, r->key)) return;
+  if (is_persons_answer(v->c->b, (size_t)(stage - v->c->b->p->stages), r->key)) return;
   for (; n < stage->type->result_count && n < 256; n++) keys[n] = stage->type->results[n].key;
   keys[n++] = "status";
   mem_auto char *message = mem_format("stage `%s` (%s) has no result `%.100s`", stage->id, stage->uses, r->key);
