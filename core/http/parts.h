@@ -67,7 +67,7 @@ struct slot {
   uint64_t moved;    /* bytes since it began */
   char peer[PEER_MAX];
   bool exempt;       /* from the limit per peer: loopback, or a proxy of ours */
-  bool cut;
+  atomic_bool cut;
   void *stack;  /* stack.c; NULL: the worker's own must do */
   bool on_stack;
 };
@@ -110,7 +110,7 @@ struct route_table {
 };
 struct http_server {
   char *listen, *address;
-  unsigned port;
+  atomic_uint port; /* workers may run before a port of 0 is known */
   unsigned threads;
   size_t body_bytes_max;
   char *web_folder;

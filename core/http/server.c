@@ -32,7 +32,7 @@ static enum err parse_listen(struct http_server *server, const char *listen, str
   if (!colon || colon[1 + digits] || port > 65535 || inet_pton(AF_INET, server->address, &parsed) != 1)
     return error_set(e, ERR_USAGE, "'%.60s' is not where a server can listen: write an IPv4 address and a port, as 127.0.0.1:8060 "
                      "(this machine alone) or 0.0.0.0:8060 (every network)", listen);
-  server->port = (unsigned)port;
+  atomic_store(&server->port, (unsigned)port);
   server->listen = mem_text(listen);
   return ERR_OK;
 }
@@ -134,7 +134,7 @@ static enum err start_civetweb(struct http_server *server, struct error *e) {
     return error_set(e, ERR_IO, "cannot serve on %s: %s", server->listen,
                      *server->start_problem ? server->start_problem : "the HTTP library did not start");
   struct mg_server_port ports[4];
-  if (mg_get_server_ports(server->civetweb, 4, ports) > 0) server->port = (unsigned)ports[0].port;
+  if (mg_get_server_ports(server->civetweb, 4, ports) > 0) atomic_store(&server->port, (unsigned)ports[0].port);
   return ERR_OK;
 }
 
@@ -149,7 +149,7 @@ enum err http_server_start(struct http_server *server, struct error *e) {
   return ERR_OK;
 }
 
-unsigned http_server_port(const struct http_server *server) { return server->port; }
+unsigned http_server_port(const struct http_server *server) { return atomic_load(&server->port); }
 struct mg_context *http_server_civetweb(struct http_server *server) { return server->civetweb; }
 
 enum err http_server_reload(struct http_server *server, const struct http_options *options, struct error *e) {

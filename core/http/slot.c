@@ -26,7 +26,7 @@ enum {
 
 static bool must_go(const struct slot *slot, int64_t now, bool pressed) {
   int64_t age = now - slot->since_us, still = now - slot->moved_us;
-  if (slot->cut || slot->fd < 0) return false;
+  if (atomic_load(&slot->cut) || slot->fd < 0) return false;
   if (slot->state == SLOT_READING) return age > (pressed ? HEAD_PRESSED_US : HEAD_US);
   if (slot->state != SLOT_BODY && slot->state != SLOT_WRITING) return false;
   if (still > (pressed ? STALL_PRESSED_US : STALL_US)) return true;
@@ -36,7 +36,7 @@ static bool must_go(const struct slot *slot, int64_t now, bool pressed) {
 /* The worker wakes from its read or write and closes the connection itself: the descriptor stays civetweb's. */
 static void cut(struct slot *slot) {
   measure_cut(slot->state == SLOT_READING ? "reading" : slot->state == SLOT_BODY ? "body" : "writing");
-  slot->cut = true;
+  atomic_store(&slot->cut, true);
   shutdown(slot->fd, SHUT_RDWR);
 }
 
@@ -73,7 +73,7 @@ enum err watch_start(struct http_server *server, struct error *e) {
   watch->count = server->threads;
   watch->slots = mem_array(watch->count, sizeof(*watch->slots));
   for (size_t i = 0; i < watch->count; i++)
-    watch->slots[i] = (struct slot){.server = server, .state = SLOT_FREE, .fd = -1};
+    watch->slots[i].server = server, watch->slots[i].state = SLOT_FREE, watch->slots[i].fd = -1;
   int failed = pthread_create(&watch->thread, NULL, run, watch);
   if (failed) return error_errno(e, failed, "cannot start the thread that watches connections");
   watch->running = true;
@@ -149,7 +149,7 @@ void slot_connect(struct slot *slot, const struct mg_connection *connection) {
   slot->since_us = slot->moved_us = clock_boot(&clock_system);
   slot->moved = 0;
   slot->exempt = exempt;
-  slot->cut = false;
+  atomic_store(&slot->cut, false);
   memcpy(slot->peer, peer, sizeof(slot->peer));
   if (++watch->used == 1) pthread_cond_signal(&watch->wake);
   bool greedy = fd >= 0 && is_greedy(watch, slot);

@@ -9,7 +9,7 @@
 bool http_is_draining(const struct exchange *x) { return atomic_load(&x->server->draining); }
 
 bool http_is_alive(const struct exchange *x) {
-  if (x->broken || http_is_draining(x) || (x->slot && x->slot->cut)) return false;
+  if (x->broken || http_is_draining(x) || (x->slot && atomic_load(&x->slot->cut))) return false;
   if (!x->slot || x->slot->fd < 0) return true;
   struct pollfd ask = {.fd = x->slot->fd, .events = POLLRDHUP};
   return poll(&ask, 1, 0) <= 0 || !(ask.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));

@@ -3,6 +3,7 @@
 #include <civetweb.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,22 +140,33 @@ static void requests_are_counted_by_route(void **state) {
 
 /* ---- sockets ------------------------------------------------------------------------------------------------------------ */
 
-static struct {
+struct seen {
   int connected, fd;
   bool allowed;
   unsigned short port;
   char peer[48];
-} seen;
+};
+static struct seen seen;
+static pthread_mutex_t seen_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct seen look(void) {
+  pthread_mutex_lock(&seen_lock);
+  struct seen copy = seen;
+  pthread_mutex_unlock(&seen_lock);
+  return copy;
+}
 
 static int connect_handler(const struct mg_connection *connection, void *context) {
   (void)context;
   struct sockaddr_in peer = {0};
   socklen_t size = sizeof(peer);
+  pthread_mutex_lock(&seen_lock);
   seen.connected++;
   seen.allowed = http_socket_origin_allowed(connection);
   seen.fd = http_socket_descriptor(connection);
   http_socket_peer(connection, seen.peer);
   if (getpeername(seen.fd, (struct sockaddr *)&peer, &size) == 0) seen.port = ntohs(peer.sin_port);
+  pthread_mutex_unlock(&seen_lock);
   return 1;
 }
 
@@ -190,7 +202,7 @@ static void handshakes_of_sockets_are_passed_on_when_they_are_right(void **state
     if (rig_status(a) != wrong[i].status) fail_msg("%zu: %s", i, a);
     if (wrong[i].status == 426) assert_string_equal(rig_header(a, "Sec-WebSocket-Version"), "13");
   }
-  assert_int_equal(seen.connected, 0);
+  assert_int_equal(look().connected, 0);
   static const struct {
     const char *origin;
     bool allowed;
@@ -208,10 +220,11 @@ static void handshakes_of_sockets_are_passed_on_when_they_are_right(void **state
     rig_send(fd, request.data, request.size);
     rig_receive(fd, &answer);
     close(fd);
-    assert_int_equal(seen.connected, i + 1);
-    assert_int_equal(seen.allowed, origins[i].allowed);
-    assert_int_equal(seen.port, ntohs(own.sin_port));
-    assert_string_equal(seen.peer, "127.0.0.1");
+    struct seen now = look();
+    assert_int_equal(now.connected, i + 1);
+    assert_int_equal(now.allowed, origins[i].allowed);
+    assert_int_equal(now.port, ntohs(own.sin_port));
+    assert_string_equal(now.peer, "127.0.0.1");
   }
 }
 
