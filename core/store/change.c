@@ -89,7 +89,8 @@ void verb_change(struct work *w, struct request *r) {
   struct before b;
   struct attempt_record known = {0};
   if (!load(w, r, &b)) goto out;
-  bool touches_job = r->has_job || r->stage_count || r->event_count;
+  bool only_extra = r->has_job && r->job_fields == JOB_SET_EXTRA; /* what a retry is to do otherwise is noted before it */
+  bool touches_job = (r->has_job && !only_extra) || r->stage_count || r->event_count;
   if (touches_job && job_status_is_terminal(b.job.status)) {
     refuse(r, ERR_CONFLICT, "job %s is already %s", r->job, job_status_word(b.job.status));
     goto out;

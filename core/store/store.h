@@ -227,8 +227,8 @@ struct change {
   size_t event_count;
   bool after_cancel; /* begin_attempt: though the job is being cancelled (for stages that run in any case) */
 };
-/* ERR_NOT_FOUND; ERR_STALE (fence); ERR_CONFLICT: the job is terminal already (no job_fields, stages or events may
- * follow a terminal status; the attempt record alone may). Everything is copied before the call returns. */
+/* ERR_NOT_FOUND; ERR_STALE (fence); ERR_CONFLICT: the job is terminal already (no job_fields but JOB_SET_EXTRA alone,
+ * no stages or events may follow a terminal status; the attempt record may). Everything is copied before the call returns. */
 void store_change(struct store *store, const struct change *change, store_done *done, void *context);
 
 /* Takes a lease: assigns a fencing number, stores the attempt (LIVE) and the given stage records with status RUNNING

@@ -206,13 +206,23 @@ static struct value *input_shown(const struct value *input, bool admin) {
   return value_text(masked);
 }
 
+/* As submitted, with what operators edited since in their place. */
+static struct value *params_shown(const struct job_record *job, const struct pipeline *pipeline, const struct value *spec) {
+  value_auto struct value *extra = api_parsed(job->extra_json), *all = value_map();
+  const struct value *layers[] = {value_get(spec, "params"), value_get(extra, "params")};
+  for (size_t l = 0; l < sizeof layers / sizeof *layers; l++)
+    for (size_t i = 0; layers[l] && layers[l]->type == VALUE_MAP && i < layers[l]->count; i++)
+      value_map_set(all, layers[l]->keys[i], value_copy(layers[l]->items[i]));
+  return api_masked(pipeline, all);
+}
+
 static struct value *spec_value(const struct job_record *job, const struct pipeline *pipeline, bool admin) {
   value_auto struct value *spec = api_parsed(job->spec_json);
   struct value *v = value_map();
   value_map_set(v, "input", input_shown(value_get(spec, "input"), admin));
   const struct value *bytes = value_path(spec, "input.bytes");
   value_map_set(v, "inputBytes", bytes ? value_copy(bytes) : value_null());
-  value_map_set(v, "params", api_masked(pipeline, value_get(spec, "params")));
+  value_map_set(v, "params", params_shown(job, pipeline, spec));
   const char *file = value_get_text(spec, "file", NULL);
   value_set_text(v, "pipelineFile", file && !admin ? fs_base_name(file) : file);
   value_set_text(v, "pipelineDigest", value_get_text(spec, "pinned", NULL));
