@@ -62,6 +62,8 @@ enum err engine_create(struct engine **engine, const struct engine_options *opti
   fresh->loop = options->loop;
   fresh->catalogue = options->catalogue;
   fresh->only_submitted = options->only_submitted;
+  fresh->secret = options->secret;
+  fresh->secret_context = options->secret_context;
   fresh->state_folder = mem_text(options->state_folder);
   fresh->node = engine_node_name();
   fresh->boot_id = engine_read_line("/proc/sys/kernel/random/boot_id", "unknown");

@@ -365,6 +365,6 @@ struct plan_state job_plan_state(const struct job *job, struct step *steps) {
       steps[i].results = job->pipeline->stages[i].fallback;
   }
   return (struct plan_state){.pipeline = job->pipeline, .steps = steps, .params = job->params, .job = job->facts,
-                             .secret = secret_lookup, .secret_context = job->engine,
+                             .secret = secret_lookup, .secret_context = (void *)(uintptr_t)job,
                              .cancelled = job->record.cancel_requested};
 }

@@ -26,6 +26,8 @@ struct engine {
   char *node, *boot_id;
   unsigned max_attempts, alive;
   int64_t memory_limit_bytes;
+  char *(*secret)(void *context, const char *owner, const char *batch, const char *name); /* NULL: none */
+  void *secret_context;
   struct job *jobs; /* list */
   struct listener *listeners;
   unsigned telling; /* depth of engine_tell: listeners are swept when it is over */
@@ -218,7 +220,7 @@ struct value *finish_json(const char *json); /* never NULL */
 /* Puts the job.json of an ended job where it belongs, should that have been cut short; removes the job's attempts. */
 void summary_settle(const char *output_folder, const char *job);
 /* secret.c */
-struct value *secret_lookup(void *engine, const char *name);
+struct value *secret_lookup(void *job, const char *name);
 void secret_scrub(struct value *v); /* in every text of the tree */
 /* work.c - `run` in the pool, then `done` on the loop; `drop` (the context alone) when the engine ends first */
 void work_submit(struct engine *engine, loop_fn *run, loop_fn *done, loop_fn *drop, void *context);

@@ -1,6 +1,6 @@
 /* secret.c - resolves ${{ secrets.NAME }} at each attempt; what it finds is never stored and scrubbed from every log,
  * error and result. Looked up in this order: $CREDENTIALS_DIRECTORY/NAME (systemd), $STAGEMILL_SECRETS/NAME (a folder of
- * files), the environment variable STAGEMILL_SECRET_NAME. */
+ * files), the environment variable STAGEMILL_SECRET_NAME; before all of them whoever runs the engine is asked. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,10 +27,12 @@ static bool secret_name_ok(const char *name) {
   return plain > 0 && name[plain] == '\0';
 }
 
-struct value *secret_lookup(void *engine, const char *name) {
-  (void)engine;
+struct value *secret_lookup(void *context, const char *name) {
+  const struct job *job = context;
+  const struct engine *engine = job->engine;
   if (!secret_name_ok(name)) return NULL;
-  char *text = secret_from_folder(getenv("CREDENTIALS_DIRECTORY"), name);
+  char *text = engine->secret ? engine->secret(engine->secret_context, job->record.owner, job->record.batch, name) : NULL;
+  if (!text) text = secret_from_folder(getenv("CREDENTIALS_DIRECTORY"), name);
   if (!text) text = secret_from_folder(getenv("STAGEMILL_SECRETS"), name);
   if (!text) {
     mem_auto char *variable = mem_format("STAGEMILL_SECRET_%s", name);

@@ -11,6 +11,7 @@
 #include "service/settings.h"
 
 struct shelf; /* shelf.h: the pipelines that can be submitted by name */
+struct batches;
 struct asks;  /* service.c: what handlers wait for */
 
 struct service {
@@ -26,6 +27,7 @@ struct service {
   const char *state_folder, *outputs_folder; /* OUTPUTS/JOB is the output folder of a job */
   const char *share_folder;                  /* share/stagemill */
   int64_t started_us;                        /* wall */
+  struct batches *batches;                   /* batch.h */
   struct asks *asks;
   void (*revoked)(void *context); /* [any-thread] told whenever a token was revoked: open sockets look at theirs again; NULL: none */
   void *revoked_context;
