@@ -87,6 +87,7 @@ static void drop_socket(struct ws_server *server, struct socket *s) {
   pthread_mutex_unlock(&server->lock);
   *s->previous = s->next;
   if (s->next) s->next->previous = s->previous;
+  epoll_ctl(server->epoll, EPOLL_CTL_DEL, s->fd, NULL); /* closing is not enough while civetweb has it, too */
   socket_free(&s);
 }
 

@@ -118,15 +118,16 @@ void client_send(struct client *c, const struct buf *bytes) {
   }
 }
 
-void client_open(struct client *c, struct net *net, const char *target, const char *headers, const struct buf *early) {
+void client_connect(struct client *c, struct net *net) {
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)net->port),
                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   assert_int_equal(connect(c->fd, (struct sockaddr *)&to, sizeof to), 0);
+}
+
+void client_request(struct client *c, const char *target, const char *headers, const struct buf *early) {
   struct buf buf_auto out = {0};
-  buf_format(&out, "GET %s HTTP/1.1\r\nHost: localhost:%u\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
-             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", target, net->port,
-             headers ? headers : "");
+  buf_format(&out, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", target, headers);
   if (early) buf_add(&out, early->data, early->size);
   client_send(c, &out);
   bool end = false;
@@ -137,6 +138,13 @@ void client_open(struct client *c, struct net *net, const char *target, const ch
   if (protocol && protocol < head_end) sscanf(protocol, "Sec-WebSocket-Protocol: %63[^\r]", c->protocol);
   if (c->status == 101) assert_non_null(strstr(c->in.data, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
   drop(&c->in, (size_t)(head_end + 4 - c->in.data));
+}
+
+void client_open(struct client *c, struct net *net, const char *target, const char *headers, const struct buf *early) {
+  struct buf buf_auto all = {0};
+  buf_format(&all, "%s%s", HANDSHAKE, headers ? headers : "");
+  client_connect(c, net);
+  client_request(c, target, buf_string(&all), early);
 }
 
 void client_close(struct client *c) {

@@ -26,7 +26,13 @@ struct client {
   unsigned status; /* of the handshake's answer */
   char protocol[64];
 };
-/* Connects and sends a handshake; headers: further lines, each ending in CRLF, or NULL. early: bytes right behind it, or NULL. */
+#define HANDSHAKE                                                                                                       \
+  "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"                              \
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+void client_connect(struct client *c, struct net *net);
+/* A GET and the head of its answer. headers: lines, each ending in CRLF. early: bytes right behind it, or NULL. */
+void client_request(struct client *c, const char *target, const char *headers, const struct buf *early);
+/* Connects and sends a handshake with further headers, or NULL. */
 void client_open(struct client *c, struct net *net, const char *target, const char *headers, const struct buf *early);
 void client_close(struct client *c);
 /* A frame with mask; head0: first byte. */
