@@ -7,9 +7,20 @@ const mock = new Mock({ jobs: 400, running: 12 });
 mock.jobs.get([...mock.jobs.keys()].at(-20)).status = 'retrying';
 const { server, sockets, url } = await mock.serve();
 const of = (status) => [...mock.jobs.values()].find((job) => job.status === status).id;
-const pages = ['#/', `#/jobs/${of('processing')}`, `#/jobs/${of('failed')}`, `#/jobs/${of('queued')}`, '#/submit', '#/failed'];
+const pages = [
+  '#/',
+  `#/jobs/${of('processing')}`,
+  `#/jobs/${of('failed')}`,
+  `#/jobs/${of('queued')}`,
+  '#/submit',
+  '#/failed',
+];
 const found = [];
-for (const [theme, width] of [['light', 1360], ['dark', 1360], ['light', 390]]) {
+for (const [theme, width] of [
+  ['light', 1360],
+  ['dark', 1360],
+  ['light', 390],
+]) {
   const { browser, page, faults } = await open({ theme, width });
   try {
     await page.goto(url);
@@ -24,7 +35,9 @@ for (const [theme, width] of [['light', 1360], ['dark', 1360], ['light', 390]]) 
     await page.click('.sign-in button');
     await page.waitForSelector('.rows > .row');
     for (const address of width < 900 ? [pages[0], pages[1], pages[4]] : pages) {
-      await page.evaluate((to) => { location.hash = to; }, address);
+      await page.evaluate((to) => {
+        location.hash = to;
+      }, address);
       await page.waitForTimeout(350);
       await check(address);
     }

@@ -29,7 +29,13 @@ export async function violations(page) {
     const rules = { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] };
     return (await globalThis.axe.run(document, rules)).violations;
   });
-  return found.map((one) => `${one.id}: ${one.help}\n${one.nodes.slice(0, 4).map((node) => `    ${node.target} ${node.failureSummary}`).join('\n')}`);
+  return found.map(
+    (one) =>
+      `${one.id}: ${one.help}\n${one.nodes
+        .slice(0, 4)
+        .map((node) => `    ${node.target} ${node.failureSummary}`)
+        .join('\n')}`,
+  );
 }
 
 export async function until(what, condition, seconds = 15) {
@@ -43,7 +49,9 @@ export async function until(what, condition, seconds = 15) {
 }
 
 export const counters = (page) =>
-  page.$$eval('[data-counter]', (all) => Object.fromEntries(all.map((one) => [one.dataset.counter, Number(one.textContent.replaceAll(',', ''))])));
+  page.$$eval('[data-counter]', (all) =>
+    Object.fromEntries(all.map((one) => [one.dataset.counter, Number(one.textContent.replaceAll(',', ''))])),
+  );
 
 /** Prints a line that says what was measured. */
 export const say = (fields) => console.log(JSON.stringify(fields));

@@ -13,7 +13,9 @@ try {
   for (let i = 0; i < 3 && painted >= 2000; i++) {
     await page.goto(`${url}/?token=mock`);
     await page.waitForSelector('.rows > .row');
-    const times = await page.evaluate(() => ['stagemill-rows', 'first-contentful-paint'].map((name) => performance.getEntriesByName(name)[0].startTime));
+    const times = await page.evaluate(() =>
+      ['stagemill-rows', 'first-contentful-paint'].map((name) => performance.getEntriesByName(name)[0].startTime),
+    );
     [painted, contentful] = [Math.min(painted, times[0]), Math.min(contentful, times[1])];
   }
   const rows = () => page.locator('.rows > .row').count();
@@ -28,31 +30,49 @@ try {
   const nodes = await page.evaluate(() => document.querySelectorAll('*').length);
 
   // Updates are drawn once a frame: the page goes on answering while 1,000 events come each second.
-  const longest = await page.evaluate(() => new Promise((resolve) => {
-    let last = performance.now();
-    let worst = 0;
-    const step = (now) => {
-      worst = Math.max(worst, now - last);
-      last = now;
-      if (now - begin < 2000) requestAnimationFrame(step);
-      else resolve(worst);
-    };
-    const begin = last;
-    requestAnimationFrame(step);
-  }));
+  const longest = await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        let last = performance.now();
+        let worst = 0;
+        const step = (now) => {
+          worst = Math.max(worst, now - last);
+          last = now;
+          if (now - begin < 2000) requestAnimationFrame(step);
+          else resolve(worst);
+        };
+        const begin = last;
+        requestAnimationFrame(step);
+      }),
+  );
 
   // The counts come from events alone: nothing is asked for meanwhile, and they equal /stats when it is quiet.
   const asked = mock.requests.filter((request) => request.includes('/stats')).length;
   await page.waitForTimeout(1500);
   clearInterval(timer);
   const stats = mock.stats();
-  await until('counts equal /stats', async () => {
-    const shown = await counters(page);
-    return shown.queued === stats.waiting && shown.processing === stats.processing && shown.completed === stats.done && shown.failed === stats.failed;
-  }, 5);
+  await until(
+    'counts equal /stats',
+    async () => {
+      const shown = await counters(page);
+      return (
+        shown.queued === stats.waiting &&
+        shown.processing === stats.processing &&
+        shown.completed === stats.done &&
+        shown.failed === stats.failed
+      );
+    },
+    5,
+  );
   assert.equal(mock.requests.filter((request) => request.includes('/stats')).length, asked);
 
-  say({ firstContentfulPaintMs: Math.round(contentful), firstRowsMs: Math.round(painted), mostRows: most, nodes, longestFrameMs: Math.round(longest) });
+  say({
+    firstContentfulPaintMs: Math.round(contentful),
+    firstRowsMs: Math.round(painted),
+    mostRows: most,
+    nodes,
+    longestFrameMs: Math.round(longest),
+  });
   assert.ok(contentful < 2000, `first paint after ${contentful} ms`);
   assert.ok(painted < 2000, `first rows after ${painted} ms`);
   assert.ok(most <= 200, `${most} rows in the document`);

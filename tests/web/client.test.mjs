@@ -312,3 +312,20 @@ test('the reduced job: retries, rounds, stages, errors', () => {
   assert.deepEqual([job.status, job.pct, job.error, job.round, job.lastSeq], ['queued', 0, null, 2, 7]);
   assert.equal(reduceJob(job, { type: 'paused', seq: 8, status: 'paused' }).status, 'paused');
 });
+
+test('a gap says where it goes on, also back to the beginning of another store', async () => {
+  const { url } = await daemon((socket) => {
+    socket.tell({ type: 'state', seq: 50, status: 'processing', pct: 0 });
+    socket.tell({ type: 'gap', seq: 29, since: 9, first: 30 });
+    socket.tell({ type: 'stage', seq: 30, stage: 's', status: 'started' });
+    socket.tell({ type: 'gap', seq: 0, since: 30, first: 1 });
+    socket.tell({ type: 'stage', seq: 1, stage: 's', status: 'started' });
+    socket.tell({ type: 'completed', seq: 2, result: null });
+    socket.close(1000);
+  });
+  const job = followJob('j1', { ...quick, server: url, since: 9 });
+  const seqs = [];
+  job.on('stage', (event) => seqs.push(event.seq));
+  await job.done();
+  assert.deepEqual(seqs, [30, 1]);
+});

@@ -14,8 +14,13 @@ function history(jobs, seed = 7) {
   let state = seed;
   const random = () => (state = (state * 1103515245 + 12345) % 2 ** 31) / 2 ** 31;
   const next = {
-    queued: ['started', 'cancelled'], started: ['retrying', 'completed', 'failed'], retrying: ['stage'],
-    stage: ['completed', 'failed', 'retrying'], failed: ['queued'], cancelled: ['queued'], completed: [],
+    queued: ['started', 'cancelled'],
+    started: ['retrying', 'completed', 'failed'],
+    retrying: ['stage'],
+    stage: ['completed', 'failed', 'retrying'],
+    failed: ['queued'],
+    cancelled: ['queued'],
+    completed: [],
   };
   const last = new Map();
   const events = [];
@@ -75,8 +80,12 @@ test('a job that was never heard of makes the counts uncertain only when its pas
 
 test('the graph puts every stage after what it needs, and long lines into lanes of their own', () => {
   const stages = [
-    { id: 'a', needs: [] }, { id: 'b', needs: ['a'] }, { id: 'c', needs: ['b', 'a'] }, { id: 'd', needs: ['gone'] },
-    { id: 'e', needs: ['f'] }, { id: 'f', needs: ['e'] },
+    { id: 'a', needs: [] },
+    { id: 'b', needs: ['a'] },
+    { id: 'c', needs: ['b', 'a'] },
+    { id: 'd', needs: ['gone'] },
+    { id: 'e', needs: ['f'] },
+    { id: 'f', needs: ['e'] },
   ];
   const columns = layers(stages);
   const at = (id) => columns.findIndex((column) => column.some((item) => item.id === id));
@@ -103,10 +112,16 @@ test('charts: who waited, ran and ended when', () => {
 
 test('rows: running, waiting in their order, ended from the newest; search by every word', () => {
   const jobs = [
-    { id: '1', status: 'completed', endedAt: '2026-01-01', title: 'Old clip' }, { id: '2', status: 'completed', endedAt: '2026-01-02', title: 'new' },
-    { id: '3', status: 'queued', queuePosition: 2 }, { id: '4', status: 'queued', queuePosition: 1 }, { id: '5', status: 'processing', pipeline: 'vod' },
+    { id: '1', status: 'completed', endedAt: '2026-01-01', title: 'Old clip' },
+    { id: '2', status: 'completed', endedAt: '2026-01-02', title: 'new' },
+    { id: '3', status: 'queued', queuePosition: 2 },
+    { id: '4', status: 'queued', queuePosition: 1 },
+    { id: '5', status: 'processing', pipeline: 'vod' },
   ];
-  const ids = (filter) => ordered(jobs, { status: null, words: '', ...filter }).map((job) => job.id).join('');
+  const ids = (filter) =>
+    ordered(jobs, { status: null, words: '', ...filter })
+      .map((job) => job.id)
+      .join('');
   assert.equal(ids({}), '54321');
   assert.equal(ids({ status: 'queued' }), '43');
   assert.equal(ids({ words: 'clip OLD' }), '1');
@@ -114,7 +129,8 @@ test('rows: running, waiting in their order, ended from the newest; search by ev
 
 test('what is played: what the result names, else a master playlist, else a video', () => {
   const files = [
-    { path: 'stream/720p.m3u8', mediaType: 'application/vnd.apple.mpegurl' }, { path: 'stream/master.m3u8', mediaType: 'application/vnd.apple.mpegurl' },
+    { path: 'stream/720p.m3u8', mediaType: 'application/vnd.apple.mpegurl' },
+    { path: 'stream/master.m3u8', mediaType: 'application/vnd.apple.mpegurl' },
     { path: 'a.mp4', mediaType: 'video/mp4' },
   ];
   assert.equal(playable(files, { playlist: 'stream/720p.m3u8' }).path, 'stream/720p.m3u8');

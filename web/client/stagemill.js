@@ -497,7 +497,7 @@ export class Follower extends Line {
       if (this.#fresh) this.#seen.start(this.#subject, event.seq ?? 0);
       this.#fresh = false;
     } else if (event.type === 'gap') {
-      this.#seen.start(this.#subject, Math.max(this.lastSeq, (event.firstSeq ?? event.first ?? 1) - 1));
+      this.#seen.start(this.#subject, (event.first ?? 1) - 1); // also back to the beginning: another store
     } else if (!this.#seen.take(event) && !(endWords.has(event.type) && !this.#end)) {
       return; // seen before; the last event of a job that had ended before we came is said again, and is news to us
     }
@@ -665,17 +665,26 @@ export class Session extends Line {
       this.#asked.delete(event.id);
       return this.#answered(ask, event);
     }
+    if (event.type === 'gap') this.#skip(event);
     if (!this.#seen.take(event)) return;
     this.#advance(event);
     this.emit('*', event);
     this.emit(event.type, event);
   }
 
+  /** Numbers were lost, or belong to another store: what follows begins at `first`. */
+  #skip({ first = 1, jobId, batchId }) {
+    if (jobId ?? batchId) return this.#seen.start(jobId ? `job:${jobId}` : `batch:${batchId}`, first - 1);
+    this.#seen.forget();
+    for (const at of this.#topics.values())
+      if (at.since !== undefined && after(at.since, first - 1)) at.since = first - 1;
+  }
+
   #answered(ask, event) {
     if (event.type !== 'error') {
       // Where we stand without having seen anything yet: a reconnect goes on from here.
       const topic = this.#topics.get(ask.topic);
-      if (topic && topic.since === undefined && event.cursor !== undefined) topic.since = event.cursor;
+      if (topic && topic.since === undefined) topic.since = event.cursor ?? event.seq;
       return ask.resolve(event);
     }
     this.#topics.delete(ask.topic);
@@ -684,7 +693,7 @@ export class Session extends Line {
   }
 
   #advance(event) {
-    if (passing.has(event.type) && event.type !== 'gap') return;
+    if (passing.has(event.type)) return;
     for (const [topic, at] of this.#topics) {
       const [kind, id] = topic.split(/:(.*)/s);
       if (kind === 'job') {
