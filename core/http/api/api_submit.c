@@ -12,7 +12,10 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "service/bring.h"
+#include "service/asset.h"
+#include "service/bring.h"
 #include "service/shelf.h"
+#include "service/upload.h"
 
 enum { REQUEST_MAX = 1 << 20, NAME_BYTES = 255, URL_BYTES = 4000, NOTICES_MAX = 10 };
 
@@ -169,14 +172,10 @@ static bool submit_title(struct submitting *s) {
 
 /* Somebody else's asset is not one to add to. */
 static bool submit_asset(struct submitting *s) {
-  struct side_record record = {0};
+  struct error e = {0};
   if (!api_text(s->x, s->body, "asset", NAME_BYTES, &s->asset)) return false;
-  if (!s->asset || store_side_get(s->service->store, SIDE_ASSET, s->asset, &record, NULL)) return true;
-  struct matter matter = {.owner = record.owner, .asset = s->asset};
-  bool may = principal_may_change(http_principal(s->x), &matter);
-  side_record_clear(&record);
-  if (!may) http_problem(s->x, 400, "not-found", "there is no asset %.80s that this token may add to", s->asset);
-  return may;
+  if (!s->asset || !asset_may_add(s->service, http_principal(s->x), s->asset, &e)) return true;
+  return refuse(s, &e);
 }
 
 static bool submit_words(struct submitting *s) {
@@ -261,11 +260,11 @@ static enum err submit_reach(struct submitting *s, struct error *e) {
   return guard_inline(s->service, who, s->own, s->params, s->facts, e);
 }
 
-/* A remote input that nothing in the pipeline brings is brought by a stage in front of it. The address of an upload is ours. */
-static enum err submit_front(struct submitting *s, struct error *e) {
+/* A remote input that nothing in the pipeline brings is brought by a stage in front of it. */
+static enum err submit_bring(struct submitting *s, struct error *e) {
   const char *named = value_get_text(s->body, "input", "");
-  enum bring_from from = strncmp(named, "uploads/", 8) ? BRING_URL : BRING_OWN;
-  enum err err = bring_input(s->service, s->pipeline, s->input, from, s->params, &s->fronted, e);
+  enum bring_from from = upload_key_is(named) ? BRING_OWN : BRING_URL;
+  enum err err = s->input ? bring_input(s->service, s->pipeline, s->input, from, s->params, &s->fronted, e) : ERR_OK;
   if (!err && s->fronted) s->pipeline = s->fronted;
   return err;
 }
@@ -319,7 +318,7 @@ static enum err submit_engine(struct submitting *s, struct error *e) {
   s->output = output_folder(s, "");
   enum err err = submit_room(s, e);
   if (!err) err = submit_reach(s, e);
-  if (!err) err = submit_front(s, e);
+  if (!err) err = submit_bring(s, e);
   if (!err) err = service_ask(s->service, submit_begin, s, NULL, e);
   if (err == ERR_CONFLICT && !store_job(s->service->store, s->id, &job, NULL)) err = ERR_OK;
   job_record_clear(&job);
