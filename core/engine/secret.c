@@ -29,9 +29,9 @@ static bool secret_name_ok(const char *name) {
 
 struct value *secret_lookup(void *context, const char *name) {
   const struct job *job = context;
-  const struct engine *engine = job->engine;
+  const struct engine *engine = job ? job->engine : NULL; /* without a job: the daemon's own */
   if (!secret_name_ok(name)) return NULL;
-  char *text = engine->secret ? engine->secret(engine->secret_context, job->record.owner, job->record.batch, name) : NULL;
+  char *text = engine && engine->secret ? engine->secret(engine->secret_context, job->record.owner, job->record.batch, name) : NULL;
   if (!text) text = secret_from_folder(getenv("CREDENTIALS_DIRECTORY"), name);
   if (!text) text = secret_from_folder(getenv("STAGEMILL_SECRETS"), name);
   if (!text) {
