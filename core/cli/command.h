@@ -33,6 +33,7 @@ struct command {
   X(explain)                                                                                                           \
   X(pause)                                                                                                             \
   X(resume)                                                                                                            \
+  X(release)                                                                                                           \
   X(submit)                                                                                                            \
   X(watch)                                                                                                             \
   X(upload)                                                                                                            \

@@ -1,6 +1,6 @@
 /* serve.h - the daemon, put together. cmd_serve.c reads the words, serve_open.c builds the parts in their order and takes them
- * down in the reverse one, serve_signal.c reloads and drains, serve_health.c answers for the daemon itself. All of it runs on
- * the loop's thread, handlers of serve_health.c aside. */
+ * down in the reverse one, serve_signal.c reloads and drains, serve_health.c and serve_metrics.c answer for the daemon itself. All
+ * of it runs on the loop's thread, handlers of requests aside. */
 #pragma once
 #include <stdatomic.h>
 
@@ -23,7 +23,7 @@ struct serve {
   struct http_server *http;
   struct ws_server *sockets;
   struct door *door;
-  struct listener *listener;
+  struct listener *listener, *assets;
   struct notifier *notifier;
   struct sweep *sweep;
   int signal_fd;
@@ -50,5 +50,9 @@ struct http_options serve_http_options(struct serve *serve, const struct setting
 int serve_signals(struct serve *serve);
 void serve_watch(struct serve *serve); /* signals, watchdog, keys that change */
 
-/* serve_health.c: /healthz, /readyz, /metrics */
+/* serve_health.c: /healthz, /readyz */
 void serve_health_routes(struct http_server *server);
+
+/* serve_metrics.c: /metrics */
+void serve_metrics_routes(struct http_server *server);
+void serve_metrics_hear(const struct news *news);

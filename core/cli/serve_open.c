@@ -13,7 +13,10 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/serve.h"
+#include "service/asset.h"
+#include "service/batch.h"
 #include "service/state.h"
+#include "service/upload.h"
 #ifdef STAGEMILL_WITH_API
 #include "api/api.h"
 #endif
@@ -87,10 +90,17 @@ static enum err open_keys(struct serve *serve, const struct settings *s, struct 
   return keyring_open(&serve->service.keyring, &options, e);
 }
 
+/* The one secret that callers bring themselves. */
+static char *batch_secret(void *context, const char *owner, const char *batch, const char *name) {
+  (void)owner;
+  return strcmp(name, "BATCH_TOKEN") ? NULL : batch_token(context, batch);
+}
+
 static enum err open_engine(struct serve *serve, const struct settings *s, struct error *e) {
   struct engine_options options = {.state_folder = serve->state_folder, .loop = serve->service.loop,
                                    .catalogue = serve->site.catalogue, .max_attempts = s->limits.attempts,
                                    .memory_limit_bytes = s->limits.attempt_memory_bytes,
+                                   .secret = batch_secret, .secret_context = &serve->service,
                                    .crew = {.runner_path = serve->site.paths.runner,
                                             .pass_module_path = serve->site.paths.pass_module,
                                             .attempt_uid = -1, .attempt_gid = -1}};
@@ -106,7 +116,10 @@ static enum err open_shelf(struct serve *serve, const struct settings *s, struct
   return shelf_open(&serve->service.shelf, &options, e);
 }
 
-static void heard(void *context, const struct news *news) { hub_publish(context, news); }
+static void heard(void *context, const struct news *news) {
+  hub_publish(context, news);
+  serve_metrics_hear(news);
+}
 
 /* Tokens that were revoked stay so across a restart. */
 static enum err tell_revocations(struct serve *serve, struct error *e) {
@@ -135,8 +148,11 @@ static enum err open_below(struct serve *serve, const struct settings *s, struct
   if (open_keys(serve, s, e) || open_shelf(serve, s, e)) return e->code;
   if (hub_create(&serve->service.hub, serve->service.store, e)) return e->code;
   serve->listener = engine_listen(serve->service.engine, heard, serve->service.hub);
+  serve->assets = assets_listen(&serve->service);
   if (tell_revocations(serve, e)) return e->code;
-  return sweep_create(&serve->sweep, &sweep, e);
+  if (sweep_create(&serve->sweep, &sweep, e)) return e->code;
+  sweep_expire(serve->sweep, SIDE_UPLOAD, upload_expired);
+  return ERR_OK;
 }
 
 /* ---- HTTP and sockets ------------------------------------------------------------------------------------------------------------ */
@@ -172,6 +188,7 @@ static enum err open_http(struct serve *serve, const struct settings *s, struct 
   options.web_folder = access(web, R_OK | X_OK) ? NULL : web;
   if (http_server_create(&serve->http, &options, e)) return e->code;
   serve_health_routes(serve->http);
+  serve_metrics_routes(serve->http);
 #ifdef STAGEMILL_WITH_API
   api_routes(serve->http);
 #endif
@@ -184,7 +201,8 @@ static enum err open_above(struct serve *serve, const struct settings *s, struct
 #endif
   if (open_http(serve, s, e)) return e->code;
   if (door_open(&serve->door, serve->service.engine, serve->service.loop, serve->state_folder, e)) return e->code;
-  return engine_resume(serve->service.engine, NULL, e);
+  if (batches_open(&serve->service.batches, &serve->service, e)) return e->code;
+  return engine_serve(serve->service.engine, e);
 }
 
 int serve_open(struct serve *serve, struct settings *settings) {
@@ -211,7 +229,9 @@ void serve_close(struct serve *serve) {
 #endif
   sweep_stop(serve->sweep);
   door_close(&serve->door);
+  batches_close(&service->batches);
   if (service->engine) engine_unlisten(service->engine, &serve->listener);
+  if (service->engine) engine_unlisten(service->engine, &serve->assets);
   hub_destroy(&service->hub);
   engine_destroy(&service->engine);
   sweep_destroy(&serve->sweep);

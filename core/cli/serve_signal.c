@@ -122,7 +122,7 @@ static void stop_begin(struct serve *serve) {
   notify_stopping(serve->notifier);
   notify_status(serve->notifier, "stopping: waits for running attempts");
   notify_extend(serve->notifier, limit_us + 3 * ANSWERS_WITHIN_US);
-  engine_interrupt(serve->service.engine, false, stop_idle, serve);
+  engine_drain(serve->service.engine, limit_us, stop_idle, serve);
 }
 
 static void stop(struct serve *serve) {
