@@ -12,7 +12,7 @@ const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator](
 const { browser, page, faults } = await open();
 const api = (path) =>
   fetch(url + path, { headers: { Authorization: `Bearer ${token}` } }).then((answer) => answer.json());
-const overall = () => page.getAttribute('.overall [role=progressbar]', 'aria-valuenow').then(Number);
+const overall = () => page.getAttribute('.job-head .overall [role=progressbar]', 'aria-valuenow').then(Number);
 
 try {
   await page.goto(`${url}/?token=${token}`);
@@ -74,6 +74,7 @@ try {
     Array.from({ length: stored.length }, (_, i) => i + 1),
   );
 
+  if (process.env.KEEP) await page.screenshot({ path: process.env.KEEP, fullPage: true });
   await page.click('nav >> text=Jobs');
   const stats = await api('/api/v1/stats');
   await until(
