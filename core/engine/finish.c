@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/draft.h"
+#include "engine/serve.h"
 
 enum { ENDING_TRIES = 5, ENDING_RETRY_US = 1000 * 1000 };
 
@@ -163,6 +164,7 @@ static void finish_committed(struct job *job, const struct commit *commit, void 
   if (commit->status) return; /* refused: what is true now decides what comes next */
   struct engine *engine = job->engine;
   publish_remove(engine, attempt_folder(job, 0));
+  turn_return(engine, job->id);
   job_drop(job);
   engine_wake_all(engine);
 }
