@@ -23,7 +23,7 @@ struct serve {
   struct http_server *http;
   struct ws_server *sockets;
   struct door *door;
-  struct listener *listener, *assets;
+  struct listener *listener, *assets, *notices;
   struct notifier *notifier;
   struct sweep *sweep;
   int signal_fd;

@@ -15,6 +15,7 @@
 #include "cli/serve.h"
 #include "service/asset.h"
 #include "service/batch.h"
+#include "service/notify.h"
 #include "service/state.h"
 #include "service/upload.h"
 #ifdef STAGEMILL_WITH_API
@@ -138,6 +139,13 @@ static enum err tell_revocations(struct serve *serve, struct error *e) {
   return ERR_OK;
 }
 
+static enum err open_notify(struct serve *serve, struct error *e) {
+  struct notify_options options = {.store = serve->service.store, .settings = serve->service.settings};
+  enum err err = notify_create(&serve->service.notify, &options, e);
+  if (!err) serve->notices = engine_listen(serve->service.engine, notify_heard, serve->service.notify);
+  return err;
+}
+
 static enum err open_below(struct serve *serve, const struct settings *s, struct error *e) {
   struct sweep_options sweep = {.service = &serve->service};
   if (loop_create(&serve->service.loop, &clock_system, e)) return e->code;
@@ -149,7 +157,7 @@ static enum err open_below(struct serve *serve, const struct settings *s, struct
   if (hub_create(&serve->service.hub, serve->service.store, e)) return e->code;
   serve->listener = engine_listen(serve->service.engine, heard, serve->service.hub);
   serve->assets = assets_listen(&serve->service);
-  if (tell_revocations(serve, e)) return e->code;
+  if (open_notify(serve, e) || tell_revocations(serve, e)) return e->code;
   if (sweep_create(&serve->sweep, &sweep, e)) return e->code;
   sweep_expire(serve->sweep, SIDE_UPLOAD, upload_expired);
   return ERR_OK;
@@ -232,6 +240,8 @@ void serve_close(struct serve *serve) {
   batches_close(&service->batches);
   if (service->engine) engine_unlisten(service->engine, &serve->listener);
   if (service->engine) engine_unlisten(service->engine, &serve->assets);
+  if (service->engine) engine_unlisten(service->engine, &serve->notices);
+  notify_destroy(&service->notify);
   hub_destroy(&service->hub);
   engine_destroy(&service->engine);
   sweep_destroy(&serve->sweep);

@@ -12,6 +12,7 @@
 
 struct shelf; /* shelf.h: the pipelines that can be submitted by name */
 struct batches;
+struct notify;
 struct asks;  /* service.c: what handlers wait for */
 
 struct service {
@@ -28,6 +29,7 @@ struct service {
   const char *share_folder;                  /* share/stagemill */
   int64_t started_us;                        /* wall */
   struct batches *batches;                   /* batch.h */
+  struct notify *notify;                     /* notify.h: webhooks and mail; NULL while the daemon starts or stops */
   struct asks *asks;
   void (*revoked)(void *context); /* [any-thread] told whenever a token was revoked: open sockets look at theirs again; NULL: none */
   void *revoked_context;
