@@ -39,3 +39,28 @@ const char *access_owner(const struct principal *p, const struct topic *topic) {
 }
 
 bool access_may_follow(const struct principal *p) { return p->scopes & (SCOPE_READ | SCOPE_FOLLOW | SCOPE_ADMIN); }
+
+bool access_by_cursor(enum topic_kind kind) { return kind != TOPIC_JOB && kind != TOPIC_BATCH; }
+
+static enum err last_of_batch(struct store *store, const char *id, uint64_t *last, struct error *e) {
+  for (size_t count = 1000; count == 1000;) { /* its record does not say */
+    struct event_list list = {0};
+    if (store_events(store, id, *last, 1000, &list, e)) return e->code;
+    count = list.count;
+    if (count) *last = list.items[count - 1].seq;
+    event_list_clear(&list);
+  }
+  return ERR_OK;
+}
+
+enum err access_last(struct ws_server *server, const struct topic *topic, uint64_t *last, struct error *e) {
+  struct store *store = server->options.store;
+  struct job_record job = {0};
+  *last = 0;
+  if (access_by_cursor(topic->kind)) return store_last_cursor(store, last, e);
+  if (topic->kind == TOPIC_BATCH) return last_of_batch(store, topic->id, last, e);
+  enum err failed = store_job(store, topic->id, &job, e);
+  *last = job.last_seq;
+  job_record_clear(&job);
+  return failed;
+}

@@ -9,8 +9,6 @@ static bool is_end(const char *status) {
   return job_status_from_word(status, &word) && job_status_is_terminal(word);
 }
 
-static void refuse(struct socket *s, enum close_code code, const char *reason) { socket_close(s, code, reason); }
-
 /* `state` told that it has ended: its last event is told again, behind whatever the client missed. */
 static enum err tell_end_again(struct socket *s, struct subscription *what, uint64_t seq, struct error *e) {
   s->ended = true;
@@ -28,24 +26,27 @@ void follow_begin(struct socket *s, const struct topic *topic, bool replay, uint
   struct error e = {0};
   struct subscription what = {.topic = *topic, .replay = replay, .since_seq = since};
   s->follower = follower_attach(options->hub, &(struct follower_options){.wake = server_wake, .context = s});
+  uint64_t last = 0; /* a batch's state does not say what it holds: at least this */
   enum err failed = follower_subscribe(s->follower, &what, &e);
+  if (!failed && !job) failed = access_last(s->server, topic, &last, &e);
   if (!failed) failed = options->state(options->context, job ? topic->id : NULL, job ? NULL : topic->id, &state, &matter, &e);
   if (!failed && !principal_may_see(&s->principal, &matter)) failed = ERR_DENIED;
   if (failed == ERR_NOT_FOUND && admin) {
-    refuse(s, CLOSE_NOT_FOUND, job ? "there is no such job" : "there is no such batch");
+    socket_close(s, CLOSE_NOT_FOUND, job ? "there is no such job" : "there is no such batch");
   } else if (failed == ERR_NOT_FOUND || failed == ERR_DENIED) {
-    refuse(s, CLOSE_DENIED, "the token does not allow to follow this");
+    socket_close(s, CLOSE_DENIED, "the token does not allow to follow this");
   } else if (failed) {
-    refuse(s, CLOSE_INTERNAL, "the state cannot be read now: try again");
+    socket_close(s, CLOSE_INTERNAL, "the state cannot be read now: try again");
   }
   if (failed) return;
+  if (!job) value_set_int(state, "seq", (int64_t)last);
   socket_send_value(s, state);
   uint64_t seq = (uint64_t)value_get_int(state, "seq", 0);
   if (!replay) s->last_seq = seq;
   if (!is_end(value_get_text(state, "status", ""))) return;
   s->succeeded = strcmp(value_get_text(state, "status", ""), job_status_word(JOB_COMPLETED)) == 0;
   s->last_seq = 0;
-  if (tell_end_again(s, &what, seq, &e)) refuse(s, CLOSE_INTERNAL, "the events cannot be read now: try again");
+  if (tell_end_again(s, &what, seq, &e)) socket_close(s, CLOSE_INTERNAL, "the events cannot be read now: try again");
 }
 
 bool follow_wants(struct socket *s, const struct letter *letter) { return !letter->stored || letter->seq > s->last_seq; }

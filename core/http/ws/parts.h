@@ -123,6 +123,9 @@ enum err access_check(struct ws_server *server, const struct principal *p, const
 /* Whose events of a topic this one may see; NULL: everybody's. Borrowed from p. */
 const char *access_owner(const struct principal *p, const struct topic *topic);
 bool access_may_follow(const struct principal *p); /* a scope that reads */
+bool access_by_cursor(enum topic_kind kind);
+/* The last event there is of a topic: its seq (job, batch), or the cursor of everything. */
+enum err access_last(struct ws_server *server, const struct topic *topic, uint64_t *last, struct error *e);
 
 /* ---- follow.c, session.c ------------------------------------------------------------------------------------------------------ */
 

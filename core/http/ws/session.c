@@ -95,29 +95,6 @@ static enum err read_topic(struct socket *s, const struct value *message, struct
   return ERR_OK;
 }
 
-static bool by_cursor(enum topic_kind kind) { return kind != TOPIC_JOB && kind != TOPIC_BATCH; }
-
-/* Without `since` it begins now: behind the last event there is, which the answer tells, so that no event is in doubt. */
-static enum err last_of(struct socket *s, const struct topic *topic, uint64_t *last, struct error *e) {
-  struct store *store = s->server->options.store;
-  if (by_cursor(topic->kind)) return store_last_cursor(store, last, e);
-  struct job_record job = {0};
-  if (topic->kind == TOPIC_JOB) {
-    enum err failed = store_job(store, topic->id, &job, e);
-    *last = job.last_seq;
-    job_record_clear(&job);
-    return failed;
-  }
-  for (size_t count = 1000; count == 1000;) { /* a batch's record does not say */
-    struct event_list list = {0};
-    if (store_events(store, topic->id, *last, 1000, &list, e)) return e->code;
-    count = list.count;
-    if (count) *last = list.items[count - 1].seq;
-    event_list_clear(&list);
-  }
-  return ERR_OK;
-}
-
 static enum err subscribe(struct socket *s, const struct value *message, struct subscription *what, struct error *e) {
   double interval_s = 0;
   bool given = false;
@@ -126,7 +103,7 @@ static enum err subscribe(struct socket *s, const struct value *message, struct 
   if (read_number(message, "minStep", 100, &what->min_step_pct, e)) return e->code;
   if (read_number(message, "minInterval", 3600, &interval_s, e)) return e->code;
   if (access_check(s->server, &s->principal, &what->topic, e)) return e->code;
-  if (!given && last_of(s, &what->topic, &since, e)) return e->code;
+  if (!given && access_last(s->server, &what->topic, &since, e)) return e->code; /* the answer tells it: no event is in doubt */
   what->min_interval_us = (int64_t)(interval_s * 1e6);
   what->replay = true;
   what->since_seq = what->since_cursor = since;
@@ -143,7 +120,7 @@ static void hear_subscribe(struct socket *s, const struct value *message) {
   }
   value_auto struct value *answer = answer_new("subscribed", message);
   value_set_text(answer, "topic", value_get_text(message, "topic", ""));
-  value_set_int(answer, by_cursor(what.topic.kind) ? "cursor" : "seq", (int64_t)what.since_seq);
+  value_set_int(answer, access_by_cursor(what.topic.kind) ? "cursor" : "seq", (int64_t)what.since_seq);
   socket_send_value(s, answer);
 }
 

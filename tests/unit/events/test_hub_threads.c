@@ -47,10 +47,11 @@ static void reader_live(struct reader *r, bool last) {
   sub.topic = r->number % 2 ? (struct topic){TOPIC_ALL, NULL} : (struct topic){TOPIC_JOB, s->jobs[job]};
   follower_subscribe(f, &sub, NULL);
   struct letter letter;
-  for (int idle = 0, takes = 0; !*r->wrong && (last ? idle < 20 || !atomic_load(&s->over) : takes < 40); takes++) {
+  for (int idle = 0, takes = 0; !*r->wrong && (last ? idle < 20 : takes < 40); takes++) {
+    bool over = atomic_load(&s->over); /* before the take: then nothing can come after it */
     enum taken taken = follower_take(f, &letter);
     if (taken == TAKEN_OVERRUN) break;
-    idle = taken == TAKEN_MESSAGE ? 0 : idle + 1;
+    idle = taken == TAKEN_MESSAGE || !over ? 0 : idle + 1;
     if (taken == TAKEN_MESSAGE) {
       reader_check(r, &letter);
       letter_clear(&letter);
