@@ -87,7 +87,7 @@ const struct value *http_body_json(struct exchange *x) {
 
 /* A socket closed over unread bytes is reset, and the reset may overtake the answer. */
 void body_drop_rest(struct exchange *x) {
-  enum { DROP_BYTES = 512 * 1024, DROP_US = 1000000 };
+  enum { DROP_BYTES = 16 << 20, DROP_US = 1000000 };
   if (x->body_done || x->broken || !x->slot || x->slot->fd < 0 || shutdown(x->slot->fd, SHUT_WR) != 0) return;
   slot_turn(x->slot, SLOT_READING); /* nobody needs what comes: when threads are short, this one goes on */
   int64_t until = clock_boot(&clock_system) + DROP_US, left;

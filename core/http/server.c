@@ -21,8 +21,8 @@ static enum err parse_listen(struct http_server *server, const char *listen, str
   const char *colon = strrchr(listen, ':');
   size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
   if (colon && digits > 0 && (colon[1 + digits] == 's' || colon[1 + digits] == 'r') && !colon[2 + digits])
-    return error_set(e, ERR_USAGE, "'%.60s' asks for TLS, which this daemon does not speak: put nginx in front, as the "
-                     "example stagemill.conf for nginx shows, and listen on %.*s", listen, (int)(colon + 1 + digits - listen), listen);
+    return error_set(e, ERR_USAGE, "'%.60s' asks for TLS, which this daemon does not speak: put nginx in front, as "
+                     "share/stagemill/nginx/stagemill.conf shows, and listen on %.*s", listen, (int)(colon + 1 + digits - listen), listen);
   if (*listen == '[')
     return error_set(e, ERR_USAGE, "'%.60s' is an IPv6 address, on which this daemon cannot listen: put nginx in front, or use "
                      "an IPv4 address as 127.0.0.1:8060", listen);

@@ -30,6 +30,7 @@ void http_begin(struct exchange *x, int status, const char *type) {
   if (!http_linger(x)) return;
   struct buf buf_auto out = {0};
   x->chunked = !x->http10;
+  http_set_header(x, "X-Accel-Buffering", "no"); /* nginx passes each piece on as it comes */
   answer_head(x, &out, status, type, -1);
   x->open = true;
   answer_send(x, out.data, out.size);
