@@ -38,7 +38,8 @@ void http_begin(struct exchange *x, int status, const char *type) {
 
 bool http_write(struct exchange *x, const void *data, size_t size) {
   if (!x->open || !http_is_alive(x)) return false;
-  if (size == 0 || x->head) return true;
+  if (x->head) return false; /* the head was all */
+  if (size == 0) return true;
   if (!x->chunked) return answer_send(x, data, size);
   struct buf buf_auto out = {0};
   buf_format(&out, "%zx\r\n", size);
