@@ -19,9 +19,12 @@ enum err store_counts(struct store *s, struct store_counts *counts, struct error
 static enum err list_totals(struct store *s, const struct key *prefix, struct totals_list *totals, struct error *e) {
   struct tx tx;
   struct scan scan;
+  struct counters c = {0};
   *totals = (struct totals_list){0};
   enum err status = read_begin(&s->db, &tx, e);
   if (status) return status;
+  counters_load(&tx, &c);
+  totals->cursor = c.cursor;
   for (bool more = scan_first(&scan, &tx, DB_TOTALS, prefix); more; more = scan_next(&scan)) {
     if ((totals->count & (totals->count - 1)) == 0)
       totals->items = mem_grow(totals->items, totals->count ? totals->count * 2 : 1, sizeof(*totals->items));

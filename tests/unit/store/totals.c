@@ -161,6 +161,9 @@ static void what_ended_counts_for_ever(void **state) {
   assert_string_equal(totals.items[0].pipeline, "vod");
   assert_true(totals.items[0].ended_failed == 1 && totals.items[0].ended_cancelled == 1);
   assert_int_equal(totals.items[0].counts.by_status[JOB_CANCELLED], 0);
+  uint64_t last = 0;
+  assert_int_equal(store_last_cursor(s->store, &last, NULL), ERR_OK);
+  assert_true(last > 0 && totals.cursor == last); /* nothing was written since */
   totals_list_clear(&totals);
 }
 
