@@ -33,23 +33,23 @@ const pipelines = [
     digest: 'd1',
     stages,
     params: [
-      { name: 'logo', type: 'file', default: 'brand/logo.png', summary: 'image laid over the video' },
+      { name: 'logo', takes: ['file'], default: 'brand/logo.png', summary: 'image laid over the video' },
       {
         name: 'publish_to',
-        type: 'target',
+        takes: ['target'],
         default: '',
         summary: 'folder or s3:// address to publish to; empty: nowhere',
       },
       {
         name: 'quality',
-        type: 'choice',
+        takes: ['keyword'],
         choices: ['low', 'medium', 'high'],
         default: 'medium',
         summary: 'how good it looks',
       },
-      { name: 'crf', type: 'int', min: 10, max: 40, default: 23, summary: 'constant rate factor' },
-      { name: 'audio', type: 'bool', default: true, summary: 'keep the sound' },
-      { name: 'title', type: 'text', required: true, summary: 'shown in the player' },
+      { name: 'crf', takes: ['integer'], min: 10, max: 40, default: 23, summary: 'constant rate factor' },
+      { name: 'audio', takes: ['bool'], default: true, summary: 'keep the sound' },
+      { name: 'title', takes: ['text'], required: true, summary: 'shown in the player' },
     ],
   },
   {
@@ -57,7 +57,7 @@ const pipelines = [
     title: 'poster and thumbnails',
     digest: 'd2',
     stages: stages.slice(0, 2),
-    params: [{ name: 'every', type: 'duration', default: '10s', summary: 'distance between thumbnails' }],
+    params: [{ name: 'every', takes: ['duration'], default: '10s', summary: 'distance between thumbnails' }],
   },
 ];
 const counted = { queued: 'waiting', completed: 'done' };

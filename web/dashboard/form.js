@@ -1,10 +1,10 @@
 // form.js - fields made from a pipeline's parameter tables.
 import { h } from './dom.js';
 
-const numeric = new Set(['int', 'integer', 'number', 'float']);
+const numeric = new Set(['integer', 'number']);
 
-/** What a parameter takes, as words: the daemon lists them in `takes` (or says one in `type`). */
-export const kindsOf = (param) => param.takes ?? (param.type ? [param.type] : ['text']);
+/** What a parameter takes, as the daemon lists it. */
+export const kindsOf = (param) => param.takes ?? ['text'];
 
 function placeholder(param, kinds) {
   if (param.default !== null && param.default !== undefined && param.default !== '') return String(param.default);
@@ -40,7 +40,7 @@ function control(param, id, kinds, value) {
   const input = h('input', {
     ...described,
     type: only ? 'number' : 'text',
-    step: only && !kinds.includes('int') ? 'any' : undefined,
+    step: only && !kinds.includes('integer') ? 'any' : undefined,
     min: only ? param.min : undefined,
     max: only ? param.max : undefined,
     placeholder: placeholder(param, kinds),
