@@ -69,8 +69,9 @@ class Daemon:
         self.config.write_text("{}\n" if not text.strip() else text)
 
     def command(self):
-        return ["serve", "--listen", f"127.0.0.1:{self.port}", "--state", self.state, "--pipelines", self.pipelines,
-                "--config", self.config, *self.words]
+        given = [("--listen", f"127.0.0.1:{self.port}"), ("--state", self.state), ("--pipelines", self.pipelines),
+                 ("--config", self.config)]
+        return ["serve", *(word for pair in given if pair[0] not in self.words for word in pair), *self.words]
 
     # ---- life
 
