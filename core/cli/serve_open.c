@@ -180,7 +180,8 @@ static enum err open_sockets(struct serve *serve, const struct settings *s, stru
 #endif
 
 struct http_options serve_http_options(struct serve *serve, const struct settings *s) {
-  struct http_options options = {.listen = s->listen, .threads = s->limits.threads, .body_bytes_max = (size_t)s->limits.body_bytes,
+  struct http_options options = {.listen = s->listen, .threads = s->limits.threads,
+                                 .connections = s->limits.connections, .body_bytes_max = (size_t)s->limits.body_bytes,
                                  .origins = (const char *const *)s->origins, .proxies = (const char *const *)s->proxies,
                                  .public_url = s->public_url, .keyring = serve->service.keyring, .context = &serve->service};
 #ifdef STAGEMILL_WITH_SOCKETS

@@ -88,6 +88,7 @@ struct http_server;
 struct http_options {
   const char *listen;          /* "127.0.0.1:8060"; a TLS port ("...s") is refused with the cure */
   unsigned threads;            /* 0: 64 */
+  unsigned connections;        /* that may wait for a thread; 0: 1024 */
   size_t body_bytes_max;       /* 0: 1 MiB, of routes that do not stream */
   const char *const *origins;  /* CORS, NULL-terminated: "https://app.example.org" or "*" */
   const char *const *proxies;  /* trusted, addresses or CIDR */

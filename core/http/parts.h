@@ -18,6 +18,7 @@ enum {
   REQUEST_BYTES_MAX = 32 * 1024, /* request line and headers */
   BODY_BYTES_MAX = 1 << 20,
   THREADS_DEFAULT = 64,
+  CONNECTIONS_DEFAULT = 1024,
   COPY_BYTES = 64 * 1024,
 };
 
@@ -111,7 +112,7 @@ struct route_table {
 struct http_server {
   char *listen, *address;
   atomic_uint port; /* workers may run before a port of 0 is known */
-  unsigned threads;
+  unsigned threads, connections;
   size_t body_bytes_max;
   char *web_folder;
   int web_fd; /* -1: none */

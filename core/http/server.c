@@ -69,6 +69,7 @@ enum err http_server_create(struct http_server **server, const struct http_optio
   s->threads = options->threads ? options->threads : THREADS_DEFAULT;
   if (s->threads < 4) s->threads = 4;
   if (s->threads > 4096) s->threads = 4096;
+  s->connections = options->connections ? options->connections : CONNECTIONS_DEFAULT;
   s->body_bytes_max = options->body_bytes_max ? options->body_bytes_max : BODY_BYTES_MAX;
   s->keyring = options->keyring;
   s->context = options->context;
@@ -118,12 +119,13 @@ static void defer_silent(struct http_server *server) {
 }
 
 static enum err start_civetweb(struct http_server *server, struct error *e) {
-  char threads[16], bytes[16];
+  char threads[16], waiting[16], bytes[16];
   snprintf(threads, sizeof(threads), "%u", server->threads);
+  snprintf(waiting, sizeof(waiting), "%u", server->connections);
   snprintf(bytes, sizeof(bytes), "%d", REQUEST_BYTES_MAX);
   const char *options[] = {
       "listening_ports", server->listen, "num_threads", threads, "max_request_size", bytes, "tcp_nodelay", "1",
-      "connection_queue", "1024", "listen_backlog", "1024", "enable_keep_alive", "yes", "keep_alive_timeout_ms", "5000",
+      "connection_queue", waiting, "listen_backlog", waiting, "enable_keep_alive", "yes", "keep_alive_timeout_ms", "5000",
       "request_timeout_ms", "20000", "decode_url", "no", "enable_auth_domain_check", "no",
       "enable_directory_listing", "no", "index_files", "", "cgi_pattern", "", "ssi_pattern", "", "access_control_allow_origin", "",
       "access_control_allow_methods", "", "access_control_allow_headers", "", NULL};
