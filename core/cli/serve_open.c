@@ -160,7 +160,7 @@ static enum err open_below(struct serve *serve, const struct settings *s, struct
   if (open_notify(serve, e) || tell_revocations(serve, e)) return e->code;
   if (sweep_create(&serve->sweep, &sweep, e)) return e->code;
   sweep_expire(serve->sweep, SIDE_UPLOAD, upload_expired);
-  return ERR_OK;
+  return batches_open(&serve->service.batches, &serve->service, e);
 }
 
 /* ---- HTTP and sockets ------------------------------------------------------------------------------------------------------------ */
@@ -210,7 +210,6 @@ static enum err open_above(struct serve *serve, const struct settings *s, struct
 #endif
   if (open_http(serve, s, e)) return e->code;
   if (door_open(&serve->door, serve->service.engine, serve->service.loop, serve->state_folder, e)) return e->code;
-  if (batches_open(&serve->service.batches, &serve->service, e)) return e->code;
   return engine_serve(serve->service.engine, e);
 }
 
