@@ -52,8 +52,7 @@ static bool is_text_list(const struct value *v) {
   return true;
 }
 
-/* ---- times ----------------------------------------------------------------------------------------------------------
- */
+/* ---- times ------------------------------------------------------------------------------------------------------ */
 
 static enum err judge_times(const struct keyring *k, const struct value *payload, struct principal *p,
                             struct error *e) {
@@ -68,8 +67,7 @@ static enum err judge_times(const struct keyring *k, const struct value *payload
   return ERR_OK;
 }
 
-/* ---- who made it, for whom
- * ------------------------------------------------------------------------------------------- */
+/* ---- who made it, for whom -------------------------------------------------------------------------------------- */
 
 static enum err judge_issuer(const struct keyring *k, const struct value *payload, struct error *e) {
   const struct value *v = value_get(payload, "iss");
@@ -94,8 +92,7 @@ static enum err judge_audience(const struct keyring *k, const struct value *payl
   return ERR_OK;
 }
 
-/* ---- what it allows
- * --------------------------------------------------------------------------------------------------- */
+/* ---- what it allows --------------------------------------------------------------------------------------------- */
 
 static void add_scopes(const char *words, unsigned *scopes) {
   for (const char *at = words + strspn(words, ", "); *at; at += strspn(at, ", ")) {

@@ -28,8 +28,7 @@ void key_clear(struct key *key) {
   *key = (struct key){0};
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------
- */
+/* ---- files ------------------------------------------------------------------------------------------------------ */
 
 static struct stamp stamp_of(const char *path, const struct stat *s) {
   struct stamp stamp = {.path = mem_text(path)};
@@ -90,8 +89,7 @@ enum err key_file_read(const char *path, bool secret, size_t limit, struct buf *
   return status;
 }
 
-/* ---- secrets -------------------------------------------------------------------------------------------------------
- */
+/* ---- secrets ---------------------------------------------------------------------------------------------------- */
 
 enum err key_take_secret(struct key *key, const struct buf *text, struct error *e) {
   size_t size = text->size;
@@ -109,8 +107,7 @@ enum err key_take_secret(struct key *key, const struct buf *text, struct error *
   return ERR_OK;
 }
 
-/* ---- key pairs ------------------------------------------------------------------------------------------------------
- */
+/* ---- key pairs -------------------------------------------------------------------------------------------------- */
 
 /* Nobody is there to be asked for a passphrase. */
 static int no_passphrase(char *into, int room, int writing, void *context) {

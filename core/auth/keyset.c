@@ -68,8 +68,7 @@ struct keyset *keyset_of_secret(const char *kid, const char *secret) {
   return set;
 }
 
-/* ---- one key ------------------------------------------------------------------------------------------------------
- */
+/* ---- one key ---------------------------------------------------------------------------------------------------- */
 
 /* The text of a key of the map, from the file itself or from the one that it names. */
 static enum err bytes_of(struct loading *l, const struct node *node, const char *name, bool secret, struct buf *out,
@@ -157,8 +156,7 @@ static void load_key(struct loading *l, const struct node *node, size_t keys) {
   l->set->keys[l->set->count++] = key;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------------
- */
+/* ---- the file --------------------------------------------------------------------------------------------------- */
 
 static void load_keys(struct loading *l, const struct node *root) {
   struct schema schema = {.what = "a key set", .rules = set_rules};

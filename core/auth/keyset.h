@@ -49,14 +49,13 @@ struct keyset *keyset_of_secret(const char *kid, const char *secret); /* one HS2
 struct keyset *keyset_hold(struct keyset *set);
 void keyset_release(struct keyset **set);
 
-/* ---- ownkey.c: a secret of this daemon's own ------------------------------------------------------------------------
- */
+/* ---- ownkey.c: a secret of this daemon's own -------------------------------------------------------------------- */
 
 /* Reads it; makes it (32 random bytes as base64url, 0600, durable) when it is absent. Of two that make it at once, both
  * get the same. *secret is owned. */
 enum err ownkey_read(const char *path, char **secret, struct error *e);
 
-/* ---- keymaterial.c: one key's bytes ------------------------------------------------------------------------------ */
+/* ---- keymaterial.c: one key's bytes ----------------------------------------------------------------------------- */
 
 /* Whole file; ERR_DENIED when `secret` and others may read it. Adds its stamp. */
 enum err key_file_read(const char *path, bool secret, size_t limit, struct buf *out, struct stamps *stamps,

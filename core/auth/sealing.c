@@ -34,8 +34,7 @@ static bool derive(const struct keyring *k, const void *salt, size_t salt_size, 
   return done;
 }
 
-/* ---- links ----------------------------------------------------------------------------------------------------------
- */
+/* ---- links ------------------------------------------------------------------------------------------------------ */
 
 void link_sign(struct keyring *k, const char *method, const char *path, int64_t expires_s, char signature[65]) {
   static const char purpose[] = "stagemill link v1";
@@ -63,8 +62,7 @@ enum err link_verify(struct keyring *k, const char *method, const char *path, in
   return ERR_OK;
 }
 
-/* ---- seals: "v1." base64url(salt, sealed text, tag); key and nonce come from the salt, so neither is ever used twice
- * --- */
+/* ---- seals: "v1." base64url(salt, sealed text, tag); key and nonce come from the salt, so neither is ever used twice  */
 
 static bool seal_key(const struct keyring *k, const unsigned char salt[SALT], unsigned char out[KEY + NONCE]) {
   return derive(k, salt, SALT, "stagemill seal v1", out, KEY + NONCE);

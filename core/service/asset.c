@@ -27,8 +27,7 @@ static struct value *parsed(const char *json) {
   return value_map();
 }
 
-/* ---- what jobs say
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- what jobs say ---------------------------------------------------------------------------------------------- */
 
 static void take_measured(struct service *service, const char *job, struct value *found) {
   struct stage_list stages = {0};
@@ -79,8 +78,7 @@ static struct value *ask_jobs(struct service *service, const char *id, const cha
   return found;
 }
 
-/* ---- the record
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the record ------------------------------------------------------------------------------------------------- */
 
 static enum err get_from_jobs(struct service *service, const struct principal *who, const char *id, bool change,
                               struct side_record *record) {
@@ -167,9 +165,7 @@ struct value *asset_view(struct service *service, const struct side_record *reco
   return v;
 }
 
-/* ---- writing
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ---------------------------------------------------------------------------------------------------- */
 
 static void set_words(struct value *body, const struct asset_words *words) {
   const char *texts[] = {words->original_name, words->title, words->author, words->recorded_at};
@@ -227,9 +223,7 @@ enum err asset_may_add(struct service *service, const struct principal *who, con
                 : error_set(e, ERR_CONFLICT, "the asset %.255s belongs to somebody else: choose another id", id);
 }
 
-/* ---- confirmed
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- confirmed -------------------------------------------------------------------------------------------------- */
 
 static void event_body(const struct upload *u, struct buf *json) {
   value_auto struct value *body = value_map();
@@ -282,8 +276,7 @@ enum err asset_confirm(struct service *service, struct upload *u, const struct a
   return status;
 }
 
-/* ---- jobs that name one
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- jobs that name one ----------------------------------------------------------------------------------------- */
 
 static void heard(void *context, const struct news *news) {
   struct service *service = context;

@@ -18,8 +18,7 @@ void upload_clear(struct upload *u) {
   *u = (struct upload){0};
 }
 
-/* ---- record and back
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- record and back -------------------------------------------------------------------------------------------- */
 
 static const struct {
   const char *name;
@@ -102,8 +101,7 @@ enum err upload_store(struct service *service, struct upload *u, struct error *e
   return store_as(service, u, u->version, e);
 }
 
-/* ---- beginning and end
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- beginning and end ------------------------------------------------------------------------------------------ */
 
 int64_t upload_limit(struct service *service) {
   const struct settings *settings = settings_hold(service->settings);
@@ -143,9 +141,7 @@ enum err upload_remove(struct service *service, const struct upload *u, struct e
   return keep_sides(service, &change, 1, NULL, e);
 }
 
-/* ---- what came
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- what came -------------------------------------------------------------------------------------------------- */
 
 static enum err disk_received(struct service *service, const struct upload *u, int64_t *bytes, struct error *e) {
   struct stat s;
@@ -172,7 +168,7 @@ enum err upload_received(struct service *service, const struct upload *u, int64_
 /* A job that reads it may wait, be retried, be paused: it stays for longer than one that nobody uses. */
 static void keep_for_a_week(struct service *service, struct upload *u) {
   int64_t until = clock_wall(&clock_system) + 7 * DAY_US;
-  if (u->confirmed || !u->due_us || u->due_us >= until - DAY_US) return;
+  if (u->asset_id || !u->due_us || u->due_us >= until - DAY_US) return; /* confirmed, or about to be */
   u->due_us = until;
   upload_store(service, u, NULL); /* changed meanwhile: by somebody who uses it too */
 }
@@ -193,9 +189,7 @@ enum err uploads_resolve(struct service *service, const char *key, const struct 
   return status;
 }
 
-/* ---- over
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- over ------------------------------------------------------------------------------------------------------- */
 
 static bool job_is_there(struct service *service, const char *id) {
   struct job_record job = {0};

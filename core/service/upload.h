@@ -34,8 +34,7 @@ struct upload {
 };
 void upload_clear(struct upload *upload);
 
-/* ---- upload_key.c
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- upload_key.c ----------------------------------------------------------------------------------------------- */
 
 /* A new key of this owner for a file of this name. Owned. */
 char *upload_key_new(const char *owner, const char *filename, int64_t wall_us);
@@ -44,8 +43,7 @@ char *upload_owner_word(const char *subject);
 const char *upload_key_name(const char *key); /* behind the last slash */
 bool upload_key_is(const char *text);         /* may be one: its form, not whether it is known */
 
-/* ---- upload.c: records
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- upload.c: records ------------------------------------------------------------------------------------------ */
 
 /* Takes the fields that a caller announces (owner to metadata), makes the rest: the record is durable when it returns.
  * ERR_TOO_LARGE: larger than may be; ERR_NO_SPACE: it would not fit. */
@@ -74,8 +72,7 @@ enum err uploads_resolve(struct service *service, const char *key, const struct 
 enum err upload_expired(struct service *service, const struct side_record *record, struct error *e);
 int64_t upload_limit(struct service *service); /* uploads.max */
 
-/* ---- upload_lock.c: one at a time may change an upload
- * ----------------------------------------------------------------------- */
+/* ---- upload_lock.c: one at a time may change an upload ---------------------------------------------------------- */
 
 /* Waits for at most wait_us. ERR_BUSY: somebody else is at it. */
 enum err upload_lock(const char *key, int64_t wait_us, struct error *e);
@@ -83,8 +80,7 @@ enum err upload_lock(const char *key, int64_t wait_us, struct error *e);
 enum err upload_lock_to_read(const char *key, unsigned limit, struct error *e);
 void upload_unlock(const char *key);
 
-/* ---- upload_disk.c
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- upload_disk.c ---------------------------------------------------------------------------------------------- */
 
 char *upload_folder(struct service *service);                        /* owned */
 char *upload_path(struct service *service, const char *key);         /* of the complete file; owned */
@@ -107,8 +103,7 @@ enum err upload_sink_open(struct upload_sink *sink, struct service *service, con
 enum err upload_sink_write(struct upload_sink *sink, const void *data, size_t size, struct error *e);
 enum err upload_sink_close(struct upload_sink *sink, bool complete, struct error *e); /* not complete: it is gone */
 
-/* ---- upload_bucket.c: an S3 bucket that browsers upload to directly
- * ------------------------------------------------------------- */
+/* ---- upload_bucket.c: an S3 bucket that browsers upload to directly --------------------------------------------- */
 
 bool upload_has_bucket(struct service *service); /* one is configured now */
 /* Name of the bucket and the key in it. Owned. */

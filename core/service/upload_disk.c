@@ -61,8 +61,7 @@ void upload_unlink(struct service *service, const char *key) {
   unlink(path);
 }
 
-/* ---- in one go
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- in one go -------------------------------------------------------------------------------------------------- */
 
 enum err upload_sink_open(struct upload_sink *sink, struct service *service, const char *key, int64_t most,
                           struct error *e) {

@@ -90,8 +90,11 @@ def test_the_whole_way(daemon):
     assert put(daemon, upload, b"other").status == 409  # what a job reads is not changed
     back = daemon.get(urllib.parse.urlsplit(upload["fileUrl"]).path, token=daemon.ann)
     assert back.body == data
-    events = daemon.get(f"/api/v1/events?asset={first.json['assetId']}&since=", token=daemon.ann)
-    assert events.status == 200, events
+    events = daemon.get(f"/api/v1/events?asset={first.json['assetId']}&since=0", token=daemon.ann).json["events"]
+    told = [e for e in events if e["type"] == "upload-confirmed"]
+    assert len(told) == 1 and told[0]["asset"] == first.json["assetId"] and told[0]["fileKey"] == upload["fileKey"]
+    assert told[0]["jobId"] == first.json["jobId"] and told[0]["bytes"] == len(data) and told[0]["seq"] == 1
+    assert not daemon.get(f"/api/v1/events?asset={first.json['assetId']}&since=0", token=daemon.bob).json.get("events")
 
 
 def test_what_is_missing_is_named(daemon):

@@ -12,11 +12,10 @@
 #include "service/asset.h"
 #include "service/shelf.h"
 
-enum { URL_S = 3600, NAME_BYTES = 255, PARAMS_BYTES = 8 * 1024, PIECE = 64 * 1024 };
+enum { URL_S = 3600, NAME_BYTES = 255, PARAMS_BYTES = 8 * 1024, PIECE = 32 * 1024 };
 static const char put_path[] = "/api/v1/uploads/put/";
 
-/* ---- shared
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- shared ----------------------------------------------------------------------------------------------------- */
 
 enum err upload_pipeline_hold(struct service *service, const char *name, struct upload_pipeline *held,
                               struct error *e) {
@@ -62,8 +61,7 @@ char *upload_file_url(struct exchange *x, const char *key) {
   return mem_format("%s/api/v1/uploads/%s", http_origin(x), key);
 }
 
-/* ---- announcing
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- announcing ------------------------------------------------------------------------------------------------- */
 
 static bool required(struct exchange *x, const struct value *body, const char *key, const char **text) {
   if (!api_text(x, body, key, NAME_BYTES, text)) return false;
@@ -115,8 +113,7 @@ static bool announced_words(struct exchange *x, struct upload *u) {
   return announced_params(x, body, u);
 }
 
-/* What could not be started later is told now. */
-static enum err announced_checks(struct exchange *x, const struct upload *u, struct error *e) {
+enum err upload_announced_checks(struct exchange *x, const struct upload *u, struct error *e) {
   struct service *service = api_service(x);
   struct upload_pipeline held = {0};
   value_auto struct value *params = NULL;
@@ -165,7 +162,7 @@ static void uploads_create(struct exchange *x) {
   struct upload u = {0};
   struct error e = {0};
   if (announced_words(x, &u)) {
-    if (announced_checks(x, &u, &e) || upload_announce(api_service(x), &u, &e))
+    if (upload_announced_checks(x, &u, &e) || upload_announce(api_service(x), &u, &e))
       http_error(x, &e);
     else
       answer_announced(x, &u);
@@ -173,9 +170,7 @@ static void uploads_create(struct exchange *x) {
   upload_clear(&u);
 }
 
-/* ---- taking
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- taking ----------------------------------------------------------------------------------------------------- */
 
 static bool put_signed(struct exchange *x) {
   const char *signature = http_query(x, "signature");
@@ -211,8 +206,11 @@ static bool put_expected(struct exchange *x, const struct upload *u, int64_t mos
 static enum err put_copy(struct exchange *x, struct upload_sink *sink, struct error *e) {
   mem_auto char *piece = mem_alloc(PIECE);
   ssize_t got;
-  while ((got = http_read(x, piece, PIECE, e)) > 0)
+  while ((got = http_read(x, piece, PIECE, e)) > 0) {
+    if (http_is_draining(x))
+      return error_set(e, ERR_BUSY, "the daemon is about to stop: send the file when it is back");
     if (upload_sink_write(sink, piece, (size_t)got, e)) return e->code;
+  }
   return got < 0 ? e->code : ERR_OK;
 }
 
@@ -262,9 +260,7 @@ static void uploads_put(struct exchange *x) {
   upload_unlock(key);
 }
 
-/* ---- looking
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- looking ---------------------------------------------------------------------------------------------------- */
 
 static struct value *upload_shown(struct service *service, const struct upload *u) {
   struct value *v = value_map();
@@ -353,9 +349,7 @@ static void uploads_get(struct exchange *x) {
   upload_clear(&u);
 }
 
-/* ---- removing
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- removing --------------------------------------------------------------------------------------------------- */
 
 static bool is_in_use(struct service *service, const struct upload *u) {
   struct job_record job = {0};
@@ -380,7 +374,7 @@ static void delete_locked(struct exchange *x, const char *key) {
   upload_clear(&u);
 }
 
-static void uploads_delete(struct exchange *x) {
+void upload_delete(struct exchange *x) {
   const char *key = http_param(x, "key");
   struct error e = {0};
   if (upload_lock(key, 1000000, &e)) {
@@ -397,6 +391,6 @@ static const struct route routes[] = {
     {"POST", "/api/v1/uploads/confirm", SCOPE_SUBMIT, 0, upload_confirm, "confirmUpload"},
     {"PUT", "/api/v1/uploads/put/{key...}", 0, ROUTE_OPEN | ROUTE_STREAM, uploads_put, "putUpload"},
     {"GET", "/api/v1/uploads/{key...}", SCOPE_READ, ROUTE_TICKET, uploads_get, "getUpload"},
-    {"DELETE", "/api/v1/uploads/{key...}", SCOPE_SUBMIT, 0, uploads_delete, "deleteUpload"},
+    {"DELETE", "/api/v1/uploads/{key...}", SCOPE_SUBMIT, 0, upload_delete, "deleteUpload"},
 };
 const struct api_table api_uploads = API_TABLE(routes);

@@ -60,8 +60,7 @@ static bool read_words(struct confirming *c) {
   return false;
 }
 
-/* ---- what the job needs
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- what the job needs ----------------------------------------------------------------------------------------- */
 
 /* The upload's own, else the one that is configured. */
 static char *pipeline_name(const struct confirming *c) {
@@ -102,9 +101,7 @@ static enum err room(struct confirming *c, struct error *e) {
                    (unsigned long long)counts.by_status[JOB_QUEUED]);
 }
 
-/* ---- submitting
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- submitting ------------------------------------------------------------------------------------------------- */
 
 static void submitted(void *ask, const char *job, enum submit_outcome outcome, const struct error *e) {
   (void)job, (void)outcome;
@@ -141,8 +138,7 @@ static enum err submit(struct confirming *c, struct error *e) {
   return err == ERR_CONFLICT && job_exists(c) ? ERR_OK : err;
 }
 
-/* ---- the way through
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the way through -------------------------------------------------------------------------------------------- */
 
 static enum err matches(const struct confirming *c, struct error *e) {
   const char *bucket = c->upload.bucket ? c->upload.bucket : UPLOAD_LOCAL_BUCKET;

@@ -5,6 +5,9 @@
 
 /* POST /api/v1/uploads/confirm: upload_confirm.c */
 void upload_confirm(struct exchange *x);
+/* What could not be started later is refused now: the pipeline, its parameters, somebody else's asset. */
+enum err upload_announced_checks(struct exchange *x, const struct upload *upload, struct error *e);
+void upload_delete(struct exchange *x); /* DELETE of the upload {key...} */
 /* A pipeline of the shelf by name, held until upload_pipeline_release. ERR_INVALID: there is none, or it has errors. */
 struct upload_pipeline {
   const struct shelf_set *set;

@@ -79,8 +79,7 @@ static void scopes_are_written_with_commas_or_blanks(void **state) {
   assert_non_null(strstr(e.message, "pipelines"));
 }
 
-/* ---- revocation
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- revocation ------------------------------------------------------------------------------------------------- */
 
 static char *mint(const char *subject) {
   char *token;
@@ -127,8 +126,7 @@ static void revoking_a_subject_ends_its_tokens_but_not_later_ones(void **state) 
   forge.clock.wall_us = now;
 }
 
-/* ---- tickets
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- tickets ---------------------------------------------------------------------------------------------------- */
 
 static struct principal ida(void) {
   return (struct principal){
@@ -213,8 +211,7 @@ static void of_many_who_redeem_at_once_one_wins(void **state) {
   }
 }
 
-/* ---- links and seals
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- links and seals -------------------------------------------------------------------------------------------- */
 
 static void a_link_is_good_for_its_method_path_and_time(void **state) {
   (void)state;

@@ -117,8 +117,7 @@ static void a_secret_open_to_others_is_refused(void **state) {
   keyring_close(&k);
 }
 
-/* ---- a key of one's own
- * ------------------------------------------------------------------------------------------------ */
+/* ---- a key of one's own ----------------------------------------------------------------------------------------- */
 
 static void *open_own(void *context) {
   struct keyring *k = NULL;
@@ -184,8 +183,7 @@ static void beside_a_key_set_the_own_secret_signs_no_tokens(void **state) {
   keyring_close(&k);
 }
 
-/* ---- changes
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- changes ---------------------------------------------------------------------------------------------------- */
 
 #define OTHER "ffffffffffffffffffffffffffffffff-other"
 

@@ -80,8 +80,7 @@ static void good_tokens_of_each_algorithm_are_taken(void **state) {
   }
 }
 
-/* ---- what an attacker tries with the header -------------------------------------------------------------------------
- */
+/* ---- what an attacker tries with the header --------------------------------------------------------------------- */
 
 static void forged_headers_are_refused(void **state) {
   (void)state;
@@ -188,8 +187,7 @@ static void deep_nesting_is_refused_before_the_library_sees_it(void **state) {
   refused(ring, in_header, "header is no JSON object");
 }
 
-/* ---- what is wrong although it is signed
- * ----------------------------------------------------------------------------- */
+/* ---- what is wrong although it is signed ------------------------------------------------------------------------ */
 
 #define REST "\"sub\":\"ann\",\"exp\":1800003600"
 
@@ -314,8 +312,7 @@ static void a_lone_key_needs_no_name_and_ends_are_exact(void **state) {
   assert_int_equal(keyring_open(&k, &o, &e), ERR_USAGE);
 }
 
-/* ---- another program's tokens, and ours in another program's hands
- * ---------------------------------------------------- */
+/* ---- another program's tokens, and ours in another program's hands ---------------------------------------------- */
 
 static char *run(const char *command) {
   struct buf out = {0};
