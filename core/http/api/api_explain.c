@@ -107,9 +107,10 @@ static const char *next_step(const struct job_record *job) {
   return "nothing is needed: it is done";
 }
 
-static void set_reason(const struct job_record *job, struct value *v) {
+static void set_reason(struct exchange *x, const struct job_record *job, struct value *v) {
   value_auto struct value *error = api_parsed(job->error_json);
-  const char *reason = job->wait_reason && *job->wait_reason ? job->wait_reason : NULL;
+  mem_auto char *wait = api_wait_reason(x, job);
+  const char *reason = wait;
   if (job->cancel_requested && !job_status_is_terminal(job->status)) reason = "it is being cancelled";
   value_set_text(v, "reason", reason ? reason : value_get_text(error, "message", NULL));
 }
@@ -125,7 +126,7 @@ static void job_explain(struct exchange *x) {
   struct value *details = value_list();
   value_set_text(v, "id", job.id);
   value_set_text(v, "status", job_status_word(job.status));
-  set_reason(&job, v);
+  set_reason(x, &job, v);
   value_map_set(v, "details", details);
   value_set_text(v, "nextStep", next_step(&job));
   if (store_stages(store, job.id, &stages, &e) || store_attempts(store, job.id, &attempts, &e)) {

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { PINNED_MAX = 16 << 20, QUEUE_LOOK_MAX = 1000 };
+enum { PINNED_MAX = 16 << 20 };
 
 /* ---- small pieces ---------------------------------------------------------------------------------------------------- */
 
@@ -255,22 +255,7 @@ static enum err detail_lists(struct exchange *x, const struct job_record *job, c
   return ERR_OK;
 }
 
-/* How many would be claimed before it: not said of one that is further back than anybody would count. */
-static void detail_position(struct service *service, const struct job_record *job, struct value *v) {
-  struct job_list waiting = {0};
-  int64_t position = 0;
-  if (job->status != JOB_QUEUED) return;
-  if (store_waiting_jobs(service->store, 0, QUEUE_LOOK_MAX, &waiting, NULL)) return;
-  for (size_t i = 0; i < waiting.count; i++) {
-    position += waiting.items[i].status == JOB_QUEUED;
-    if (strcmp(waiting.items[i].id, job->id) != 0) continue;
-    value_set_int(v, "queuePosition", position);
-    break;
-  }
-  job_list_clear(&waiting);
-}
-
-/* What only the engine's memory knows: which stage is at work and what it says. */
+/* What only the engine's memory knows: which stage is at work and what it says; what stands before a job that waits. */
 struct live {
   struct service *service;
   const char *id;
@@ -285,19 +270,25 @@ static void live_begin(void *context, struct ask *ask) {
 }
 
 static void detail_live(struct service *service, const struct job_record *job, struct value *v) {
-  static const char *const keys[] = {"stage", "message", "etaSeconds", "pct"};
+  static const char *const keys[] = {"stage", "message", "etaSeconds", "pct", "waitReason", "queuePosition"};
   struct live live = {service, job->id};
   value_auto struct value *state = NULL;
-  if (job->status != JOB_PROCESSING || service_ask(service, live_begin, &live, &state, NULL)) return;
+  if (job_status_is_terminal(job->status) || service_ask(service, live_begin, &live, &state, NULL)) return;
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     if (value_get(state, keys[i])) value_map_set(v, keys[i], value_copy(value_get(state, keys[i])));
+}
+
+char *api_wait_reason(struct exchange *x, const struct job_record *job) {
+  value_auto struct value *v = value_map();
+  value_set_text(v, "waitReason", job->wait_reason && *job->wait_reason ? job->wait_reason : NULL);
+  detail_live(api_service(x), job, v);
+  return mem_text(value_get_text(v, "waitReason", NULL));
 }
 
 struct value *api_job_detail(struct exchange *x, const struct job_record *job, struct error *e) {
   struct service *service = api_service(x);
   struct pipeline *pipeline = api_job_pipeline(service, job);
   struct value *v = api_job_value(x, job);
-  detail_position(service, job, v);
   detail_live(service, job, v);
   enum err err = detail_lists(x, job, pipeline, v, e);
   value_map_set(v, "spec", spec_value(job, pipeline, api_is_admin(x)));

@@ -54,6 +54,7 @@ struct matter api_matter(const struct job_record *job);
 bool api_job_seen(struct exchange *x, struct job_record *job);
 bool api_job_changed(struct exchange *x, struct job_record *job);
 struct value *api_job_value(struct exchange *x, const struct job_record *job);
+char *api_wait_reason(struct exchange *x, const struct job_record *job); /* owned; NULL: it does not wait */
 struct value *api_job_detail(struct exchange *x, const struct job_record *job, struct error *e);
 /* The pipeline as it was pinned at submission; NULL when it no longer checks. */
 struct pipeline *api_job_pipeline(struct service *service, const struct job_record *job);
