@@ -61,6 +61,12 @@ static const char *const hold_results[] = {"verdict", "comment", "by", "status"}
 /* The names of what the person may fill in. */
 static enum err hold_fields(const struct value *settings, struct value *fields, struct error *e) {
   const struct value *asked = value_get(settings, "fields");
+  value_auto struct value *one = NULL;
+  if (asked && asked->type == VALUE_TEXT) { /* a single one needs no list */
+    one = value_list();
+    value_list_add(one, value_copy(asked));
+    asked = one;
+  }
   if (asked && asked->type == VALUE_LIST && asked->count > HOLD_FIELDS_MAX)
     return error_set(e, ERR_TOO_LARGE, "a person is asked for at most %d values", HOLD_FIELDS_MAX);
   for (size_t i = 0; asked && asked->type == VALUE_LIST && i < asked->count; i++) {

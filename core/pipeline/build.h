@@ -43,6 +43,9 @@ struct setting_value {
   size_t count;
 };
 void settings_build(struct build *b, size_t stage);
+/* What a stage that waits for a person asks for by name (`with: fields`), as far as it is written out: results of those
+ * names come back. */
+size_t settings_asked(const struct pipeline *p, size_t stage, const char **names, size_t room);
 void setting_free(struct setting *setting);
 typedef void setting_visit(void *context, const struct template *t);
 void setting_templates(const struct setting_value *v, setting_visit *visit, void *context);

@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "pipeline/build.h"
 #include "pipeline/fixture_parts.h"
 
 enum { FILE_BYTES_MAX = 1 << 20, CASES_MAX = 1000 };
@@ -108,7 +109,8 @@ static uint32_t takes_of(uint32_t result_type) {
 }
 
 /* Results by the stage's own table; an empty value is null. */
-static struct value *read_results(struct file *f, const struct stage_type *type, const struct node *node) {
+static struct value *read_results(struct file *f, size_t stage, const struct node *node) {
+  const struct stage_type *type = f->p->stages[stage].type;
   struct rule rules[257] = {{0}};
   const char *keys[256];
   size_t count = type->result_count < 256 ? type->result_count : 256;
@@ -126,6 +128,8 @@ static struct value *read_results(struct file *f, const struct stage_type *type,
                              .summary = r->summary};
     if (r->type != SM_RESULT_TYPE_INT && r->type != SM_RESULT_TYPE_NUMBER) rules[i].min = rules[i].max = 0;
   }
+  for (size_t asked = settings_asked(f->p, stage, keys + count, 256 - count); asked > 0; asked--, count++)
+    rules[count] = (struct rule){.key = keys[count], .takes = SM_TAKES_TEXT, .summary = "what a person answers"};
   for (size_t i = 0; i < node->count; i++) {
     const struct node *key = node->entries[i].key, *item = node->entries[i].value;
     size_t k = 0;
@@ -162,7 +166,7 @@ static void read_answer(struct file *f, struct fixture_case *c, const struct nod
   a->times = (uint32_t)value_get_int(v, "times", UINT32_MAX);
   a->takes_us = value_get_int(v, "takes", 0);
   a->early = value_get_bool(v, "early", false);
-  if (results && results->kind == NODE_MAP) a->results = read_results(f, f->p->stages[stage].type, results);
+  if (results && results->kind == NODE_MAP) a->results = read_results(f, stage, results);
   for (size_t i = 0; i < 2 && !fail; i++) {
     const struct node *lost = node_key(node, i ? "times" : "verdict");
     if (lost)

@@ -112,9 +112,10 @@ void policy_build(struct build *b, struct pipeline_stage *stage, const struct no
                   const struct pipeline_stage *defaults) {
   mem_auto char *what = mem_format("stage `%s`", stage->id);
   const struct node *retry = node_get(node, "retry"), *fallback = node_get(node, "fallback");
+  bool person = stage->type && stage_type_can(stage->type, "person");
   stage->retry = defaults->retry;
   if (retry && retry->kind == NODE_MAP) retry_build(b, retry, &stage->retry, what);
-  bool person = stage->type && stage_type_can(stage->type, "person"); /* who is waited for as long as it takes */
+  if (person) stage->retry.attempts = 1; /* asked once, for as long as it takes */
   stage->timeout_us = duration(v, "timeout", person ? 0 : defaults->timeout_us);
   stage->stall_us = duration(v, "stall", defaults->stall_us);
   stage->continue_on_error = value_get_bool(v, "continue-on-error", false);

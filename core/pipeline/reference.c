@@ -76,8 +76,9 @@ static void visit_param(struct visit *v, const struct reference *r) {
  * settings may not be there yet. */
 static bool is_persons_answer(const struct build *b, size_t stage, const char *key) {
   const struct node *with = node_get(b->stage_nodes[stage], "with"), *fields = with ? node_get(with, "fields") : NULL;
-  if (!stage_type_can(b->p->stages[stage].type, "person") || !fields || fields->kind != NODE_LIST) return false;
-  for (size_t i = 0; i < fields->count; i++)
+  if (!stage_type_can(b->p->stages[stage].type, "person") || !fields) return false;
+  if (fields->kind == NODE_SCALAR) return strcmp(fields->text, key) == 0;
+  for (size_t i = 0; fields->kind == NODE_LIST && i < fields->count; i++)
     if (fields->items[i]->kind == NODE_SCALAR && strcmp(fields->items[i]->text, key) == 0) return true;
   return false;
 }

@@ -65,6 +65,22 @@ void setting_free(struct setting *setting) {
   setting_value_free(&setting->value);
 }
 
+static size_t asked_of(const struct setting_value *v, const char **names, size_t room) {
+  size_t count = 0;
+  if (v->kind == SETTING_LITERAL && v->literal->type == VALUE_TEXT && room) names[count++] = v->literal->text;
+  for (size_t i = 0; v->kind == SETTING_LIST && i < v->count; i++)
+    count += asked_of(v->items[i], names + count, room - count);
+  return count;
+}
+
+size_t settings_asked(const struct pipeline *p, size_t stage, const char **names, size_t room) {
+  const struct pipeline_stage *s = &p->stages[stage];
+  if (!stage_type_can(s->type, "person")) return 0;
+  for (size_t i = 0; i < s->setting_count; i++)
+    if (strcmp(s->settings[i].name, "fields") == 0) return asked_of(s->settings[i].value, names, room);
+  return 0;
+}
+
 static struct setting_value *build(const struct rule *rule, const struct node *node);
 
 static struct setting_value *build_scalar(const struct rule *rule, const struct node *node) {
