@@ -30,13 +30,13 @@ try {
   await page.waitForSelector('[data-connection=connected]');
   await tabTo('nav a[data-page=submit]');
   await press('Enter');
-  await page.waitForSelector('#choose');
-  await tabTo('#choose');
-  const [dialog] = await Promise.all([page.waitForEvent('filechooser'), press('Enter')]);
-  await dialog.setFiles(clip); // the system's own dialog
+  await page.waitForSelector('#pipeline option', { state: 'attached' });
   await tabTo('#pipeline');
   await page.keyboard.type(pipeline);
   assert.equal(await page.inputValue('#pipeline'), pipeline);
+  await tabTo('#choose');
+  const [dialog] = await Promise.all([page.waitForEvent('filechooser'), press('Enter')]);
+  await dialog.setFiles(clip); // the system's own dialog
   await tabTo('#send');
   await press('Enter');
   await page.waitForURL(/#\/jobs\/.+/);

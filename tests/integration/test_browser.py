@@ -30,6 +30,21 @@ result:
   poster: ${{ stages.poster.file }}
 """
 
+STEERED = """
+stagemill: 1
+name: steered
+title: fails at first, then waits for a person
+params:
+  failures: { type: int, default: 1000, min: 0, max: 1000, summary: "attempts that fail" }
+  wait: { type: duration, default: 0s, summary: "time that the last stage takes" }
+stages:
+  - { id: shaky, uses: flaky, with: { failures: "${{ params.failures }}", verdict: fail } }
+  - { id: review, uses: hold, needs: [shaky], with: { title: "look at it", fields: [note] } }
+  - { id: last, uses: slow, needs: [review], with: { for: "${{ params.wait }}" } }
+result:
+  note: ${{ stages.review.note }}
+"""
+
 
 class Script:
     """A node script of tests/browser whose lines are JSON."""
@@ -85,3 +100,8 @@ def test_clip_is_dropped_followed_over_a_kill_and_played(mill):
 def test_everything_works_by_keyboard(mill):
     with Daemon(mill, pipelines={"small": SMALL}) as daemon:
         run(mill.folder, "keyboard.mjs", daemon.url, daemon.token, CLIP, "small")
+
+
+def test_an_operator_at_work(mill):
+    with Daemon(mill, pipelines={"steered": STEERED}) as daemon:
+        run(mill.folder, "operate.mjs", daemon.url, daemon.token)

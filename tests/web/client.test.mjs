@@ -329,3 +329,37 @@ test('a gap says where it goes on, also back to the beginning of another store',
   await job.done();
   assert.deepEqual(seqs, [30, 1]);
 });
+
+test('a later `state` is a change with a number of its own: held, paused, going on', async () => {
+  const stages = [{ id: 'a', status: 'finished' }];
+  const { url } = await daemon((socket, query, nth) => {
+    socket.tell({ type: 'state', seq: nth === 1 ? 3 : 5, status: 'processing', pct: 10, title: 'clip', stages });
+    const held = {
+      type: 'state',
+      seq: 4,
+      status: 'held',
+      pct: 10,
+      stage: 'review',
+      title: 'look at it',
+      fields: ['note'],
+    };
+    socket.tell(held);
+    if (nth === 1) return socket.terminate();
+    socket.tell({ type: 'state', seq: 5, status: 'queued', pct: 10, waitReason: 'goes on' });
+    socket.tell({ type: 'completed', seq: 6, result: null });
+    socket.close(1000);
+  });
+  const job = followJob('j1', { ...quick, server: url });
+  const seen = [];
+  job.on('state', (event) =>
+    seen.push([event.seq, job.snapshot.status, job.snapshot.hold?.fields, job.snapshot.title]),
+  );
+  await job.done();
+  assert.deepEqual(seen, [
+    [3, 'processing', undefined, 'clip'],
+    [4, 'held', ['note'], 'clip'],
+    [5, 'processing', undefined, 'clip'], // the greeting of the second connection
+    [5, 'queued', undefined, 'clip'],
+  ]);
+  assert.equal(job.snapshot.stages.a.status, 'finished');
+});

@@ -58,6 +58,8 @@ export interface Job<S = JobStatus | null> {
   readonly queuePosition: number | null;
   readonly waitReason: string | null;
   readonly retryAt: string | null;
+  /** A stage waits for a person to release or reject it. */
+  readonly hold: { stage: string; title?: string; message?: string | null; fields: string[] } | null;
   readonly result: Record<string, unknown> | null;
   readonly error: JobError | null;
   readonly stages: Readonly<Record<string, Stage>>;

@@ -31,7 +31,7 @@ const finalReasons = {
 
 const jobWords = new Set(['queued', 'processing', 'retrying', 'held', 'paused', 'completed', 'failed', 'cancelled']);
 const endWords = new Set(['completed', 'failed', 'cancelled', 'batch-completed', 'batch-failed', 'batch-cancelled']);
-const passing = new Set(['state', 'progress', 'gap', 'subscribed', 'unsubscribed', 'error', 'pong']); // carry no number of their own
+const passing = new Set(['progress', 'gap', 'subscribed', 'unsubscribed', 'error', 'pong']); // carry no number of their own
 
 export const isJobStatus = (word) => jobWords.has(word);
 export const hasEnded = (status) => status === 'completed' || status === 'failed' || status === 'cancelled';
@@ -275,6 +275,7 @@ export const emptyJob = Object.freeze({
   queuePosition: null,
   waitReason: null,
   retryAt: null,
+  hold: null,
   result: null,
   error: null,
   stages: Object.freeze({}),
@@ -313,13 +314,29 @@ function stageChanged(job, event, fields) {
   return { ...job.stages, [event.stage]: { ...job.stages[event.stage], ...fields } };
 }
 
+/** All of a job, as a follower gets it first. */
+function wholeState(event) {
+  const stages = {};
+  for (const stage of event.stages) stages[stage.id] = stage;
+  const { type, jobId, seq, at, ...fields } = event;
+  return { ...emptyJob, id: jobId, ...fields, stages, error: event.error ? errorOf(event) : null };
+}
+
 const reducers = {
-  state(job, event) {
-    const stages = {};
-    for (const stage of event.stages ?? []) stages[stage.id] = { ...job.stages[stage.id], ...stage };
-    const { type, jobId, seq, at, ...fields } = event;
-    return { ...emptyJob, id: jobId, ...fields, stages, error: event.error ? errorOf(event) : null };
-  },
+  // A change of status that no other event speaks of: held, paused, going on.
+  state: (job, event) => ({
+    status: event.status ?? job.status,
+    pct: event.pct ?? job.pct,
+    stage: event.stage ?? job.stage,
+    waitReason: event.waitReason ?? null,
+    pausedUntil: event.pausedUntil ?? null,
+    retryAt: null,
+    etaSeconds: null,
+    hold:
+      event.status === 'held' && event.stage
+        ? { stage: event.stage, title: event.title, message: event.message, fields: event.fields ?? [] }
+        : null,
+  }),
   queued: (job, event) => ({
     status: 'queued',
     waitReason: event.reason ?? null,
@@ -407,10 +424,12 @@ const reducers = {
 
 /** The job after an event. Pure: answers a new object; unknown events change only the numbers and a status they carry. */
 export function reduceJob(job, event) {
-  const common = { lastSeq: Math.max(event.type === 'state' ? 0 : job.lastSeq, event.seq ?? 0) };
+  if (event.type === 'state' && event.stages) return { ...wholeState(event), lastSeq: event.seq ?? 0 };
+  const common = { lastSeq: Math.max(job.lastSeq, event.seq ?? 0) };
   if (event.jobId) common.id = event.jobId;
   if (event.type !== 'stage' && event.type !== 'progress')
-    for (const key of carried) if (event[key] !== undefined) common[key] = event[key];
+    for (const key of carried)
+      if (event[key] !== undefined && !(event.type === 'state' && key === 'title')) common[key] = event[key];
   const change = reducers[event.type];
   if (!change && (isJobStatus(event.status) || isJobStatus(event.type))) {
     common.status = isJobStatus(event.status) ? event.status : event.type;
@@ -470,6 +489,7 @@ export class Follower extends Line {
     this.#fresh = options.since === undefined;
   }
 
+  #greeted = false; // `state` has come since the connection opened
   #fresh; // nothing was seen yet and nothing asked for: `state` says where we begin
   #word = null; // the last status word of the subject itself
 
@@ -493,9 +513,12 @@ export class Follower extends Line {
   }
 
   heard(event) {
-    if (event.type === 'state') {
+    if (event.type === 'state' && !this.#greeted) {
+      // The first message of every connection: all there is to know. Later ones are changes, numbered like any other.
       if (this.#fresh) this.#seen.start(this.#subject, event.seq ?? 0);
+      this.#greeted = true;
       this.#fresh = false;
+      if (this.#kind === 'job') event.stages ??= [];
     } else if (event.type === 'gap') {
       this.#seen.start(this.#subject, (event.first ?? 1) - 1); // also back to the beginning: another store
     } else if (!this.#seen.take(event) && !(endWords.has(event.type) && !this.#end)) {
@@ -516,6 +539,10 @@ export class Follower extends Line {
     const next = this.#reduce({ ...this.snapshot, status: this.#word }, event);
     this.#word = next.status;
     this.#show({ ...next, status: next.status ?? this.connection });
+  }
+
+  opened() {
+    this.#greeted = false;
   }
 
   connectionChanged(connection) {

@@ -86,35 +86,58 @@ async function remove(model, id) {
   location.hash = '#/';
 }
 
-/** A stage that waits for a person. */
+/** A stage that waits for a person: what to look at, what to fill in, the two answers. */
 export function decision(model, id) {
-  const box = h('div', { class: 'card', data: { status: 'held' }, hidden: true });
+  const box = h('section', { class: 'card form', data: { status: 'held' }, 'aria-label': 'Decision', hidden: true });
+  let hold = null;
   let shownFor = null;
+
+  function form() {
+    const values = hold.fields.map((name) => [name, h('input', { id: `decision-${name}`, autocomplete: 'off' })]);
+    const comment = h('input', { id: 'decision-comment', autocomplete: 'off' });
+    const decide = (word) => (event) =>
+      busy(event.currentTarget, async () => {
+        const given = Object.fromEntries(
+          values.filter(([, input]) => input.value).map(([name, input]) => [name, input.value]),
+        );
+        const edited = word === 'released' && values.length ? { values: given } : {};
+        await model.api.release(id, {
+          stage: hold.stage,
+          decision: word,
+          comment: comment.value || undefined,
+          ...edited,
+        });
+        toast(word === 'released' ? 'It goes on.' : 'It is rejected.');
+      });
+    const field = (label, input) => h('div', { class: 'field' }, h('label', { for: input.id }, label), input);
+    return [
+      h('h2', null, hold.title || `${hold.stage} waits for a decision`),
+      hold.message ? h('p', null, hold.message) : null,
+      ...values.map(([name, input]) => field(name.replaceAll('_', ' '), input)),
+      field('Comment', comment),
+      h(
+        'div',
+        { class: 'buttons' },
+        h('button', { type: 'button', class: 'primary', onclick: decide('released') }, 'Release'),
+        h('button', { type: 'button', class: 'danger', onclick: decide('rejected') }, 'Reject'),
+      ),
+    ].filter(Boolean);
+  }
+
   return {
     element: box,
+    /** Events of the past say what is asked, too. */
+    hear(event) {
+      if (event.type === 'state' && event.status === 'held' && event.stage) hold = { fields: [], ...event };
+    },
     draw(job) {
-      const stage = Object.values(job.stages).find(
-        (one) => one.status === 'held' || (one.uses === 'hold' && one.status === 'running'),
-      );
-      const name = job.status === 'held' ? (stage?.id ?? job.stage) : null;
-      box.hidden = !name;
-      if (!name || shownFor === name) return;
-      shownFor = name;
-      const comment = h('input', { id: 'decision-comment', autocomplete: 'off' });
-      const decide = (word) => (event) =>
-        busy(event.currentTarget, () =>
-          model.api.release(id, { stage: name, decision: word, comment: comment.value || undefined }),
-        );
-      box.replaceChildren(
-        h('h2', null, `${name} waits for a decision`),
-        h('div', { class: 'field' }, h('label', { for: 'decision-comment' }, 'Comment'), comment),
-        h(
-          'div',
-          { class: 'buttons' },
-          h('button', { type: 'button', class: 'primary', onclick: decide('released') }, 'Release'),
-          h('button', { type: 'button', class: 'danger', onclick: decide('rejected') }, 'Reject'),
-        ),
-      );
+      hold = job.hold ?? hold;
+      box.hidden = job.status !== 'held' || !hold;
+      if (box.hidden) shownFor = null;
+      else if (shownFor !== hold.stage) {
+        shownFor = hold.stage;
+        box.replaceChildren(...form());
+      }
     },
   };
 }

@@ -129,6 +129,7 @@ function eventLine(event) {
       `${event.stage} ${event.status}${event.error ? `: ${event.error.message ?? event.error}` : ''}${event.reason ? ` (${event.reason})` : ''}`,
     retrying: () => `${event.stage ?? 'the job'} is tried again in ${took(event.delayMs)}: ${event.error}`,
     failed: () => `failed: ${event.error?.message ?? event.error ?? ''}`,
+    state: () => `${event.status}${event.waitReason ? `: ${event.waitReason}` : ''}`,
     queued: () => `queued${event.reason ? `: ${event.reason}` : ''}`,
   };
   return h(
@@ -147,7 +148,7 @@ function timeline() {
   return {
     element: list,
     add(event) {
-      if (!event.seq || ['progress', 'state', 'gap'].includes(event.type) || seen.has(event.seq)) return;
+      if (!event.seq || ['progress', 'gap'].includes(event.type) || seen.has(event.seq)) return;
       const line = eventLine(event);
       seen.set(event.seq, line);
       const after = [...list.children].reverse().find((other) => Number(other.dataset.seq) < event.seq);
@@ -308,7 +309,11 @@ export function jobView(model, query, id) {
     let since = 0;
     for (let i = 0; i < 20; i++) {
       const answer = await model.api.events(id, { since });
-      answer.events.forEach((event) => events.add(event));
+      answer.events.forEach((event) => {
+        events.add(event);
+        decide.hear(event);
+      });
+      draw();
       const last = answer.events.at(-1)?.seq;
       if (!last || last <= since || last >= answer.lastSeq) return;
       since = last;

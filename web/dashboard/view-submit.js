@@ -53,6 +53,7 @@ const field = (id, label, input, help) =>
 export function submitView(model) {
   let file = null;
   let params = paramForm([]);
+  let needsInput = true;
   const address = h('input', {
     id: 'address',
     autocomplete: 'off',
@@ -84,6 +85,8 @@ export function submitView(model) {
     if (!chosen) return;
     params = paramForm(chosen.params ?? []);
     text(document.getElementById('pipeline-help') ?? h('span'), chosen.title ?? chosen.summary ?? '');
+    needsInput = chosen.readsInput !== false;
+    inputBox.hidden = !needsInput;
     paramBox.hidden = params.empty;
     paramBox.replaceChildren(h('legend', null, 'Parameters'), params.element);
     planText.hidden = true;
@@ -119,13 +122,24 @@ export function submitView(model) {
     return answer.jobId;
   }
 
+  const inputBox = h(
+    'section',
+    { class: 'card form', 'aria-label': 'Input' },
+    drop,
+    field(
+      'address',
+      'or the address of the input',
+      address,
+      'A URL, the key of an upload, or a path the daemon may read.',
+    ),
+  );
   const form = h(
     'form',
     {
       class: 'form',
       onsubmit: (event) => {
         event.preventDefault();
-        if (!file && !address.value && !confirmNoInput()) return;
+        if (needsInput && !file && !address.value) return askForInput();
         busy(send, async () => {
           try {
             location.hash = `#/jobs/${encodeURIComponent(await submit())}`;
@@ -138,17 +152,6 @@ export function submitView(model) {
     },
     h(
       'section',
-      { class: 'card form', 'aria-label': 'Input' },
-      drop,
-      field(
-        'address',
-        'or the address of the input',
-        address,
-        'A URL, the key of an upload, or a path the daemon may read.',
-      ),
-    ),
-    h(
-      'section',
       { class: 'card', 'aria-label': 'Job' },
       h(
         'div',
@@ -158,16 +161,16 @@ export function submitView(model) {
         field('asset', 'Asset', asset, 'What the job is about, in your own words: a video’s id.'),
       ),
     ),
+    inputBox,
     paramBox,
     h('div', { class: 'buttons' }, send, plan),
     moving,
     planText,
   );
 
-  function confirmNoInput() {
+  function askForInput() {
     toast('Drop a file or write the address of one.', 'error');
-    address.focus();
-    return false;
+    document.getElementById('choose').focus();
   }
 
   function fillPipelines() {
