@@ -1,6 +1,5 @@
 """A Postfix of a test's own: real, started as root with a configuration folder of its own on a loopback port. It wants
 STARTTLS and a login, keeps mail for known boxes of example.org, says 450 for later@example.org and 550 for unknown ones."""
-import ctypes
 import os
 import pathlib
 import pwd
@@ -109,7 +108,7 @@ class Postfix:
         (d / "master.cf").write_text(SERVICES.format(port=self.port).lstrip())
         (d / "main.cf").write_text(MAIN.format(d=d, uid=owner.pw_uid, gid=owner.pw_gid, realm=REALM))
         self.process = subprocess.Popen(["/usr/sbin/postfix", "-c", d, "start-fg"], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=open(d / "err", "w"), start_new_session=True)
+                                        stdout=subprocess.DEVNULL, stderr=open(d / "err", "w"))
         self.wait_for_greeting()
         return self
 
@@ -135,9 +134,14 @@ class Postfix:
         return path.read_text() if path.exists() else ""
 
     def __exit__(self, *_):
-        try:
-            os.killpg(self.process.pid, signal.SIGTERM)
-            self.process.wait(10)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            self.process.kill()
+        pid_file = self.folder / "spool" / "pid" / "master.pid"
+        master = int(pid_file.read_text()) if pid_file.exists() else self.process.pid
+        for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and pathlib.Path(f"/proc/{master}").exists():
+                os.kill(master, number)
+                self.process.poll()
+                time.sleep(0.1)
+        self.process.kill()
+        self.process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
