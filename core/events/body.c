@@ -63,6 +63,7 @@ struct letter_body *body_of_news(const struct news *news, bool wide) {
   body->terminal = news->terminal;
   body->seq = news->seq;
   body->cursor = news->cursor;
+  body->published_us = hub_now_us();
   if (!news->stored) body->pct = value_get_number(news->event, "pct", 0);
   return body;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/metric.h"
 #include "events/hub_parts.h"
 
 enum { LINKS_MAX = 1000, EMPTY_STEPS_MAX = 4 };
@@ -118,6 +119,7 @@ enum taken follower_take(struct follower *follower, struct letter *letter) {
     struct letter_body *body = replay_take(follower);
     if (body) return letter_fill(letter, body);
     pthread_mutex_lock(&hub->lock);
+    bool woken = follower->awake;
     follower->awake = false;
     bool overrun = follower->overrun;
     struct link *link = follower->replaying && !overrun ? link_replaying(follower) : NULL;
@@ -126,8 +128,10 @@ enum taken follower_take(struct follower *follower, struct letter *letter) {
       pthread_mutex_unlock(&hub->lock);
       return TAKEN_NOTHING;
     }
-    if (!link && !overrun) body = mailbox_take(follower, hub_now_us());
+    int64_t now_us = hub_now_us();
+    if (!link && !overrun) body = mailbox_take(follower, now_us);
     pthread_mutex_unlock(&hub->lock);
+    if (body && woken) metric_observe(hub->lag, (double)(now_us - body->published_us) / 1e6);
     if (body) return letter_fill(letter, body);
     if (!link) return overrun ? TAKEN_OVERRUN : TAKEN_NOTHING;
     if (!replay_step(follower, link)) return TAKEN_OVERRUN;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/metric.h"
 #include "events/hub_parts.h"
 
 int64_t hub_now_us(void) {
@@ -70,6 +71,9 @@ static void *hub_ticker(void *context) {
 enum err hub_create(struct hub **at, struct store *store, struct error *e) {
   struct hub *hub = mem_alloc(sizeof *hub);
   hub->store = store;
+  static const double bounds[] = {0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10};
+  hub->lag = metric_histogram("stagemill_fanout_lag_seconds", "from telling the followers of an event to one's taking it (the first "
+                              "it takes after it was woken)", NULL, bounds, sizeof bounds / sizeof *bounds);
   pthread_mutex_init(&hub->lock, NULL);
   pthread_condattr_t clock;
   pthread_condattr_init(&clock);

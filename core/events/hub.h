@@ -30,7 +30,7 @@ void hub_destroy(struct hub **hub); /* every follower has been detached */
 void hub_publish(struct hub *hub, const struct news *news);
 
 struct follower_options {
-  size_t mailbox_bytes_max;    /* 0: 256 KiB */
+  size_t mailbox_bytes_max;    /* 0: 1 MiB */
   /* There is something to take (or to look for: a take after it may still answer NOTHING). Called from any thread, once until
    * the next take; must not block nor call the hub. */
   void (*wake)(void *context);

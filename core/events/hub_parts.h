@@ -18,6 +18,7 @@ struct letter_body {
   bool stored, terminal, replayed;
   uint32_t job_hash;
   uint64_t seq, cursor;
+  int64_t published_us;            /* monotonic; 0: replayed */
   double pct;                      /* of progress */
   const char *type, *job, *stage; /* "": none; they and json lie behind the struct */
   const char *json;
@@ -127,6 +128,7 @@ struct hub {
   pthread_cond_t tick;
   bool ending;
   struct hub_statistics statistics;
+  struct metric *lag;
 };
 int64_t hub_now_us(void); /* monotonic */
 void hub_throttles(struct follower *follower); /* it holds something back now */

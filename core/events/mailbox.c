@@ -8,7 +8,7 @@
 #include "events/hub_parts.h"
 
 enum {
-  MAILBOX_BYTES_MAX = 256 * 1024,
+  MAILBOX_BYTES_MAX = 1024 * 1024, /* texts are shared: mostly it is less */
   SPARE_MAX = 16 * 1024,        /* items kept for reuse, 72 bytes each */
   TABLE_LEAST = 1024,
   HELD_US_MAX = 5 * 1000 * 1000, /* a bar never stands at an old value for longer than this */

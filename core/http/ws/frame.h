@@ -20,6 +20,7 @@ enum close_code {
   CLOSE_POLICY = 1008,
   CLOSE_TOO_BIG = 1009,
   CLOSE_INTERNAL = 1011,
+  CLOSE_TRY_LATER = 1013,
   CLOSE_UNKNOWN_CLIENT = 4001, /* no id or no credential */
   CLOSE_DENIED = 4003,         /* invalid, expired, foreign; unknown ids, too */
   CLOSE_NOT_FOUND = 4004,      /* who may see everything is told the truth */

@@ -53,7 +53,7 @@ struct socket {
   int64_t ping_at_us, blocked_us, deadline_us; /* monotonic; blocked 0: not; deadline of a first message or a closing, 0: none */
   bool pinged;                                 /* and not heard of since */
   struct follower *follower;
-  bool authenticated;
+  bool authenticated, unknown; /* unknown: counted in server->unknown */
   struct principal principal;
   /* /ws */
   uint64_t last_seq; /* stored events up to here are told already */
@@ -75,7 +75,7 @@ struct ws_server {
   bool signalled, stop;
   struct mg_context *civetweb;
   unsigned pooled_max;
-  atomic_uint pending, count, pooled;
+  atomic_uint pending, count, pooled, unknown; /* unknown: sessions that have not brought a token yet */
   atomic_bool draining, recheck;
   atomic_ullong accepted, refused, evicted, detached;
   struct socket *sockets; /* the server's thread */
@@ -135,5 +135,6 @@ bool follow_wants(struct socket *socket, const struct letter *letter); /* false:
 void follow_told(struct socket *socket, const struct letter *letter);
 void follow_quiet(struct socket *socket); /* nothing more to take */
 void session_begin(struct socket *socket);
+void session_known(struct socket *socket); /* or gone */
 void session_message(struct socket *socket, const char *text, size_t size);
 bool session_authenticate(struct socket *socket, const char *token, struct error *e);

@@ -51,14 +51,26 @@ static void hear_auth(struct socket *s, const struct value *message) {
     socket_close(s, token ? CLOSE_DENIED : CLOSE_UNKNOWN_CLIENT, token ? e.message : "no token came");
     return;
   }
+  session_known(s);
   s->deadline_us = 0;
   value_auto struct value *answer = answer_new("authenticated", message);
   socket_send_value(s, answer);
 }
 
+/* Who has not said who it is may not keep others out. */
 void session_begin(struct socket *s) {
+  if (!s->authenticated) {
+    s->unknown = true;
+    s->deadline_us = ws_now_us() + FIRST_MESSAGE_US;
+    if (atomic_fetch_add(&s->server->unknown, 1) >= s->server->options.followers_max / 4 + 1)
+      socket_close(s, CLOSE_TRY_LATER, "too many clients without a token: try again later, or bring it with the handshake");
+  }
   s->follower = follower_attach(s->server->options.hub, &(struct follower_options){.wake = server_wake, .context = s});
-  if (!s->authenticated) s->deadline_us = ws_now_us() + FIRST_MESSAGE_US;
+}
+
+void session_known(struct socket *s) {
+  if (s->unknown) atomic_fetch_sub(&s->server->unknown, 1);
+  s->unknown = false;
 }
 
 /* ---- what it follows ------------------------------------------------------------------------------------------------------ */

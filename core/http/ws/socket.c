@@ -24,6 +24,7 @@ void socket_free(struct socket **at) {
   if (!s) return;
   follower_detach(s->server->options.hub, &s->follower);
   if (s->fd >= 0) close(s->fd);
+  session_known(s);
   frame_reader_clear(&s->reader);
   principal_clear(&s->principal);
   buf_free(&s->out);

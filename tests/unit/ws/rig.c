@@ -14,6 +14,7 @@
 #include "events/envelope.h"
 
 struct ws_options net_options;
+const char *net_listen = "127.0.0.1:0";
 
 /* As the service answers it: from the store. */
 static enum err state_of(void *context, const char *job, const char *batch, struct value **state, struct matter *matter,
@@ -51,7 +52,7 @@ int net_begin(void **state) {
   enum err failed = keyring_open(&net->keyring, &(struct keyring_options){.own_file = key}, &e);
   ws.keyring = net->keyring;
   if (!failed) failed = ws_server_create(&net->ws, &ws, &e);
-  struct http_options http = {.listen = "127.0.0.1:0", .threads = 8, .origins = origins, .keyring = net->keyring,
+  struct http_options http = {.listen = net_listen, .threads = 8, .origins = origins, .keyring = net->keyring,
                               .attach = attach, .sockets = net->ws};
   if (!failed) failed = http_server_create(&net->http, &http, &e);
   if (!failed) failed = http_server_start(net->http, &e);

@@ -16,6 +16,7 @@ struct net {
 };
 /* cmocka set-ups; the options of the next net are taken from net_options. */
 extern struct ws_options net_options;
+extern const char *net_listen; /* where it listens */
 int net_begin(void **state);
 int net_end(void **state);
 const char *net_token(struct net *net, const char *subject, unsigned scopes, int64_t lives_s); /* valid until the next call */

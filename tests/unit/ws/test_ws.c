@@ -398,7 +398,13 @@ static void draining_says_1001_and_lets_nobody_in(void **state) {
 static void there_are_so_many_followers_and_no_more(void **state) {
   struct net *net = *state;
   struct client c[4];
-  for (int i = 0; i < 4; i++) client_open(&c[i], net, "/api/v1/stream", NULL, NULL);
+  client_open(&c[0], net, "/api/v1/stream", NULL, NULL);
+  client_open(&c[1], net, "/api/v1/stream", NULL, NULL); /* of those without a token, a quarter */
+  assert_memory_equal(client_frame(&c[1], WAIT), "C:1013", 6);
+  client_close(&c[1]);
+  usleep(300000);
+  const char *known = target("/api/v1/stream?token=%s%s", net_token(net, "ann", READS, 60), "");
+  for (int i = 1; i < 4; i++) client_open(&c[i], net, known, NULL, NULL);
   for (int i = 0; i < 4; i++) assert_int_equal(c[i].status, i < 3 ? 101 : 503);
   for (int i = 0; i < 4; i++) client_close(&c[i]);
   struct ws_statistics s = {.sockets = 1};
@@ -407,7 +413,7 @@ static void there_are_so_many_followers_and_no_more(void **state) {
     usleep(10000);
   }
   assert_int_equal(s.sockets, 0);
-  assert_int_equal(s.accepted, 3);
+  assert_int_equal(s.accepted, 4);
   assert_int_equal(s.refused, 1);
 }
 
@@ -480,6 +486,13 @@ static int begin_pings(void **state) {
   net_options = (struct ws_options){.ping_us = 200 * 1000};
   return net_begin(state);
 }
+static int begin_any(void **state) {
+  net_options = (struct ws_options){0};
+  net_listen = "0.0.0.0:0";
+  int failed = net_begin(state);
+  net_listen = "127.0.0.1:0";
+  return failed;
+}
 static int begin_few(void **state) {
   net_options = (struct ws_options){.followers_max = 3};
   return net_begin(state);
@@ -509,6 +522,7 @@ int main(void) {
       ws_test(a_second_request_of_a_connection_is_not_detached),
       cmocka_unit_test_setup_teardown(a_peer_that_misses_a_ping_is_dropped, begin_pings, net_end),
       cmocka_unit_test_setup_teardown(a_peer_that_does_not_read_is_evicted_and_others_do_not_notice, begin_pings, net_end),
+      cmocka_unit_test_setup_teardown(sockets_are_detached, begin_any, net_end),
       cmocka_unit_test_setup_teardown(there_are_so_many_followers_and_no_more, begin_few, net_end),
       cmocka_unit_test_setup_teardown(sockets_stay_with_the_library_when_they_cannot_be_detached, begin_pooled, net_end),
       cmocka_unit_test_setup_teardown(a_job_is_followed_from_state_to_its_end, begin_pooled, net_end),
