@@ -238,7 +238,10 @@ static void trial_log(void *context, struct attempt *a, int32_t index, int level
   struct trial *trial = context;
   (void)a;
   struct trial_stage *stage = trial_stage_of(trial, index);
-  log_context(trial->job->id, stage ? trial_stage_id(trial, stage) : NULL, NULL, NULL);
+  const struct stage_type *type = stage ? trial->job->pipeline->stages[stage->index].type : NULL;
+  char fence[24];
+  snprintf(fence, sizeof fence, "%llu", (unsigned long long)trial->fence);
+  log_context(trial->job->id, stage ? trial_stage_id(trial, stage) : NULL, fence, type ? type->plugin_id : NULL);
   log_line(level < LOG_LEVEL_DEBUG || level > LOG_LEVEL_ERROR ? LOG_LEVEL_INFO : (enum log_level)level, "%s", line);
   log_context(NULL, NULL, NULL, NULL);
 }
