@@ -181,7 +181,7 @@ static void client_run(struct client *c, const struct value *request) {
   struct engine *engine = c->door->engine;
   struct job_record job = {0};
   bool known = store_by_identity(engine->store, value_get_text(request, "identity", ""), &job, NULL) == ERR_OK;
-  if (known && (job_find(engine, job.id) || job.status == JOB_COMPLETED)) {
+  if (known && (job_find(engine, job.id) || engine->serving || job.status == JOB_COMPLETED)) {
     client_follow(c, job.id);
   } else {
     struct error e;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "engine/draft.h"
 
 /* ---- what follows ------------------------------------------------------------------------------------------------- */
@@ -173,6 +174,16 @@ static const char *settle_word(const struct trial *trial, const struct trial_sta
   return culprit->verdict == VERDICT_RETRY ? "retry" : "failed";
 }
 
+static void settle_count(const struct trial *trial, const char *outcome) {
+  static struct metric *ended, *seconds; /* on the loop's thread only */
+  if (!ended) {
+    ended = metric_counter("stagemill_attempts_total", "attempts that ended, by how", "outcome");
+    seconds = metric_histogram("stagemill_attempt_seconds", "how long attempts took, by how they ended", "outcome", NULL, 0);
+  }
+  metric_add(ended, 1, outcome);
+  metric_observe(seconds, (double)trial->outcome.wall_us / 1e6, outcome);
+}
+
 static void settle_record(struct trial *trial, struct draft *d) {
   struct attempt_record *r = draft_attempt(d, &trial->record);
   const struct trial_stage *culprit = settle_culprit(trial);
@@ -180,6 +191,7 @@ static void settle_record(struct trial *trial, struct draft *d) {
   r->state = ATTEMPT_OVER;
   r->ended_us = clock_wall(loop_clock(trial->job->engine->loop));
   r->outcome = draft_text(d, settle_word(trial, culprit));
+  settle_count(trial, r->outcome);
   r->stats_json = draft_json(d, stats);
   struct error e = trial->outcome.error;
   if (!culprit && trial->outcome.end != ATTEMPT_ENDED) r->error_json = draft_error(d, &e, NULL);

@@ -325,6 +325,7 @@ static bool waits_for_tasks(const struct fuse *f, const struct root *r, const st
       continue;
     }
     if (gate_is_last(f->g, j) || hangs_on_group(f, j, group)) return false;
+    if (stage_type_can(f->g->p->stages[j].type, "person")) return false; /* who knows for how long */
     if (f->g->now[j] == STEP_DELAYED) *backs_off = true;
   }
   return true;

@@ -36,6 +36,7 @@ static const sm_stage kinds[] = {
     SM_TASK_STAGE("draw", "draws", text, none, png, no_results, NULL),
     SM_TASK_STAGE("send", "sends", text, any_files, none, send_results, NULL),
     SM_TASK_STAGE("tell", "tells", text, none, none, no_results, NULL),
+    SM_TASK_STAGE_CAP("wait", "waits for a person", "person", text, none, none, no_results, NULL),
     SM_MEDIA_STAGE("snap", "snaps", SM_KIND_SINK, text, video, jpegs, snap_results, NULL, NULL),
     SM_MEDIA_STAGE("pack", "packs", SM_KIND_SINK, text, both, parts, pack_results, NULL, NULL),
     SM_MEDIA_STAGE("hear", "hears", SM_KIND_SINK, text, sound, none, no_results, NULL, NULL),
@@ -86,6 +87,10 @@ static struct stage_type *take(const sm_stage *s) {
   t->name = mem_text(s->name);
   t->summary = mem_text(s->summary);
   t->kind = s->kind;
+  if (s->capabilities) { /* one at most */
+    t->capabilities = mem_array(1, sizeof *t->capabilities);
+    t->capabilities[t->capability_count++] = mem_text(s->capabilities);
+  }
   t->has_bypass = !strcmp(s->name, "paint") || !strcmp(s->name, "stamp");
   take_params(s->params, t);
   t->inputs = take_ports(s->inputs, &t->input_count);

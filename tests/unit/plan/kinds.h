@@ -5,6 +5,7 @@
  *   draw   task    no input, makes a picture
  *   send   task    any number of files; `url` (end)
  *   tell   task    no input
+ *   wait   task    waits for a person
  *   snap   sink    pictures of a video; `count` (end)
  *   pack   sink    video and, if any, sound; `rungs` (open), `master` (end)
  *   hear   sink    sound alone

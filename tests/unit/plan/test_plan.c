@@ -443,6 +443,8 @@ static void every_stage_that_waits_says_why(void **unused) {
       {"needs", "{ id: a, uses: tell }\n{ id: b, uses: tell, needs: a }", NULL, "a=running", "b: waits for `a`"},
       {"kept back", "{ id: info, uses: look }\n{ id: a, uses: snap }\n{ id: b, uses: pack, needs: info }", NULL, NULL,
        "a: kept back to share one decode with `b` | b: waits for `info`"},
+      {"not kept back for a person", "{ id: ok, uses: wait }\n{ id: a, uses: snap }\n{ id: b, uses: pack, needs: ok }", NULL,
+       NULL, "b: waits for `ok`"},
       {"a pass that backs off", "{ id: a, uses: snap }\n{ id: b, uses: gauge }", NULL, "a=delayed",
        "b: shares a pass with `a`, which waits for its next attempt"},
       {"a filter that runs elsewhere",
