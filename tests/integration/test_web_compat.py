@@ -28,13 +28,21 @@ name: bad
 stages:
   - { id: shaky, uses: flaky, with: { failures: 1000, verdict: fail } }
 """
+QUICK = """
+stagemill: 1
+name: quick
+stages:
+  - { id: only, uses: noop, with: { text: hello } }
+result:
+  text: hello
+"""
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
     from conftest import Mill
     mill = Mill(tmp_path_factory.mktemp("compat"))
-    with Daemon(mill, pipelines={"clip": CLIP_PIPELINE, "bad": BAD}) as made:
+    with Daemon(mill, pipelines={"clip": CLIP_PIPELINE, "bad": BAD, "quick": QUICK}) as made:
         yield made
     mill.clean()
 
@@ -133,3 +141,31 @@ def test_presigned_upload(daemon):
     job = daemon.wait_job(confirmed["jobId"], seconds=30)
     assert job["status"] == "completed" and job["asset"] == confirmed["assetId"]
     wait_until(lambda: daemon.get(f"/api/v1/assets/{confirmed['assetId']}").json.get("width"))
+
+
+def blocks(kind):
+    text = (ROOT / "web" / "README.md").read_text()
+    return [part.split("```", 1)[0] for part in text.split(f"```{kind}\n")[1:]]
+
+
+def test_readme_does_what_it_says(daemon, tmp_path):
+    env = dict(os.environ, SERVER=daemon.url, TOKEN=daemon.token, PIPELINE="quick", UPLOAD_PIPELINE="clip", CLIP=str(CLIP))
+    (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "node_modules")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    for block in blocks("sh"):
+        subprocess.run(["sh", "-ec", block], cwd=tmp_path, env=env, check=True, timeout=20)
+    said = []
+    for i, block in enumerate(blocks("js")):
+        (tmp_path / f"block{i}.mjs").write_text(block)
+        run = subprocess.run(["node", f"block{i}.mjs"], cwd=tmp_path, env=env, text=True, capture_output=True, timeout=30)
+        assert run.returncode == 0, run.stderr
+        said.append(run.stdout)
+    assert len(said) == 3
+    assert "connected\n" in said[0] and "completed\n" in said[0] and 'result {"text":"hello"}' in said[0]
+    assert f"uploaded {CLIP.stat().st_size} {CLIP.stat().st_size}\njob " in said[2]
+
+
+def test_demo_takes_less_than_a_screen(daemon):
+    pages = [daemon.get(f"/demo/{name}", token=None) for name in ("", "demo.js")]
+    assert [page.status for page in pages] == [200, 200]
+    assert sum(len(page.text.splitlines()) for page in pages) <= 60

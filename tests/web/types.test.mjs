@@ -36,8 +36,8 @@ followJob('j', { reconnectTries: 'many' });
 followJob('j').snapshot.pct = 3;
 `;
 
-function compile(source) {
-  writeFileSync(path.join(packages.folder, 'program.ts'), source);
+function compile(source, name = 'program.ts') {
+  writeFileSync(path.join(packages.folder, name), source);
   const words = [
     '--noEmit',
     '--strict',
@@ -49,7 +49,9 @@ function compile(source) {
     'es2022,dom,dom.iterable',
     '--types',
     '',
-    'program.ts',
+    '--jsx',
+    'react-jsx',
+    name,
   ];
   try {
     execFileSync(process.execPath, [compiler, ...words], { cwd: packages.folder, encoding: 'utf8' });
@@ -62,6 +64,11 @@ function compile(source) {
 test('a program that uses the packages compiles', () => {
   writeFileSync(path.join(packages.folder, 'package.json'), '{"type":"module"}');
   assert.deepEqual(compile(right), []);
+});
+
+test('what the README shows of React compiles', () => {
+  const readme = readFileSync(new URL('../../web/README.md', import.meta.url), 'utf8');
+  assert.deepEqual(compile(readme.split('```tsx\n')[1].split('```')[0], 'readme.tsx'), []);
 });
 
 test('misuse does not', () => {
