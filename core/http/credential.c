@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "http/parts.h"
 
@@ -29,6 +30,7 @@ static const char *bearer(const struct exchange *x, bool *malformed) {
 static bool verify(struct exchange *x, enum err err, const struct error *e) {
   if (err == ERR_OK) {
     x->has_principal = true;
+    x->vouched_us = clock_boot(&clock_system);
     return true;
   }
   log_debug("http: request %s: %s%s%s", x->request_id, e->message, *e->debug ? ": " : "", e->debug);
@@ -48,6 +50,16 @@ static bool take(struct exchange *x) {
   enum err err = ticket ? ticket_redeem(x->server->keyring, ticket, &x->principal, &e)
                         : keyring_verify(x->server->keyring, token, &x->principal, &e);
   return verify(x, err, &e);
+}
+
+bool credential_still_good(struct exchange *x) {
+  enum { EVERY_US = 1000000 };
+  int64_t now_us = clock_boot(&clock_system);
+  if (!x->has_principal || now_us - x->vouched_us < EVERY_US) return true;
+  bool expired = x->principal.expires_us && x->principal.expires_us <= clock_wall(&clock_system);
+  if (expired || (x->server->keyring && keyring_is_revoked(x->server->keyring, &x->principal))) return false;
+  x->vouched_us = now_us;
+  return true;
 }
 
 static void say_scopes(char *out, size_t room, unsigned scopes) {

@@ -74,9 +74,11 @@ void http_begin(struct exchange *x, int status, const char *type);
 bool http_write(struct exchange *x, const void *data, size_t size);
 void http_end(struct exchange *x);
 /* A handler that is about to wait for long (long poll, server-sent events, a log's tail) says so first: at most half of the
- * threads may do that. false: there are too many, 503 with Retry-After has been answered. http_begin asks by itself. */
+ * threads may do that. false: there are too many, 503 with Retry-After has been answered. http_begin asks by itself
+ * for server-sent events. */
 bool http_linger(struct exchange *x);
-bool http_is_alive(const struct exchange *x); /* false: the peer has hung up or the server drains */
+/* false: the peer has hung up, its token has expired or was revoked meanwhile, or the server drains */
+bool http_is_alive(struct exchange *x);
 /* A file with ranges (RFC 9110), ETag, Last-Modified, conditional requests. fd is closed by this. etag NULL: from inode, size
  * and mtime. attachment NULL: inline. */
 void http_file(struct exchange *x, int fd, const char *type, const char *etag, const char *attachment);

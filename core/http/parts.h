@@ -158,7 +158,7 @@ struct exchange {
   char peer[PEER_MAX], request_id[REQUEST_ID_MAX + 1];
   struct principal principal;
   bool has_principal;
-  int64_t begun_us;
+  int64_t begun_us, vouched_us; /* boot clock; when the credential was last looked at */
   /* body */
   enum framing framing;
   int64_t length, taken; /* length -1: chunked */
@@ -190,6 +190,7 @@ const struct route *route_find(struct exchange *x, bool *unknown);
 /* ---- credential.c, cors.c, web.c, requestlog.c, measure.c ------------------------------------------------------------------------------ */
 
 bool credential_check(struct exchange *x); /* false: answered 401 or 403 */
+bool credential_still_good(struct exchange *x); /* what was good at the beginning of a long answer; looks once a second */
 void cors_decorate(struct exchange *x);
 void cors_preflight(struct exchange *x, const char *methods);
 bool cors_is_preflight(const struct exchange *x);

@@ -1,6 +1,7 @@
 /* stream.c - answers in pieces (RFC 9112 section 7.1). An HTTP/1.0 peer gets the bytes and the end of the connection. */
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
@@ -8,8 +9,9 @@
 
 bool http_is_draining(const struct exchange *x) { return atomic_load(&x->server->draining); }
 
-bool http_is_alive(const struct exchange *x) {
+bool http_is_alive(struct exchange *x) {
   if (x->broken || http_is_draining(x) || (x->slot && atomic_load(&x->slot->cut))) return false;
+  if (!credential_still_good(x)) return false;
   if (!x->slot || x->slot->fd < 0) return true;
   struct pollfd ask = {.fd = x->slot->fd, .events = POLLRDHUP};
   return poll(&ask, 1, 0) <= 0 || !(ask.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
@@ -27,7 +29,7 @@ bool http_linger(struct exchange *x) {
 
 void http_begin(struct exchange *x, int status, const char *type) {
   if (x->status) return;
-  if (!http_linger(x)) return;
+  if (strcmp(type, "text/event-stream") == 0 && !http_linger(x)) return;
   struct buf buf_auto out = {0};
   x->chunked = !x->http10;
   http_set_header(x, "X-Accel-Buffering", "no"); /* nginx passes each piece on as it comes */

@@ -123,10 +123,11 @@ static void log_send(struct exchange *x, const struct job_record *job, int64_t f
   mem_auto char *path = log_path(tail.service, job->id, tail.fence);
   tail.path = path;
   tail.follow = follow && is == ATTEMPT_IS_LIVE;
+  if (tail.follow && !http_linger(x)) return;
   http_set_header(x, "X-Content-Type-Options", "nosniff");
   http_set_header(x, "Cache-Control", "no-store");
   http_begin(x, 200, "text/plain; charset=utf-8");
-  tail_run(&tail);
+  if (strcmp(http_method(x), "HEAD") != 0) tail_run(&tail);
   http_end(x);
   if (tail.fd >= 0) close(tail.fd);
 }

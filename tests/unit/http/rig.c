@@ -131,6 +131,7 @@ static const struct route routes[] = {
     {"PUT", "/hasty", 0, ROUTE_OPEN | ROUTE_STREAM, hasty, NULL},
     {"GET", "/file", 0, ROUTE_OPEN, file, NULL},
     {"GET", "/stream", 0, ROUTE_OPEN, stream, NULL},
+    {"GET", "/watch", SCOPE_READ, 0, stream, NULL},
     {"GET", "/pieces", 0, ROUTE_OPEN, pieces, NULL},
     {"GET", "/silent", 0, ROUTE_OPEN, silent, NULL},
     {"GET", "/twice", 0, ROUTE_OPEN, twice, NULL},

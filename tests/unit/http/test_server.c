@@ -84,6 +84,23 @@ static void draining_ends_streams_and_refuses_what_is_new(void **state) {
   assert_string_not_equal(rig_header(a, "Retry-After"), "");
 }
 
+static void a_stream_ends_when_its_token_is_revoked(void **state) {
+  struct rig *rig = *state;
+  rig_start(rig);
+  int fd = rig_connect(rig);
+  struct buf buf_auto ask = {0}, answer = {0};
+  buf_format(&ask, "GET /watch HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", rig->reader);
+  rig_send(fd, ask.data, ask.size);
+  usleep(100000);
+  int64_t now_us = clock_wall(&clock_system);
+  keyring_revoke(rig->keyring, "sub:ann", now_us, now_us + 60000000);
+  rig_receive(fd, &answer); /* until the server ends it */
+  close(fd);
+  assert_int_equal(rig_status(buf_string(&answer)), 200);
+  assert_non_null(strstr(buf_string(&answer), "\r\n0\r\n\r\n"));
+  assert_int_equal(rig_status(rig_ask_bytes(rig, ask.data, ask.size)), 401);
+}
+
 static void ending_is_quick_with_connections_open(void **state) {
   struct rig *rig = *state;
   rig_start(rig);
@@ -233,6 +250,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(only_an_address_and_a_port_are_taken, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_taken_port_is_named, set_up, tear_down),
       cmocka_unit_test_setup_teardown(draining_ends_streams_and_refuses_what_is_new, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_stream_ends_when_its_token_is_revoked, set_up, tear_down),
       cmocka_unit_test_setup_teardown(ending_is_quick_with_connections_open, set_up, tear_down),
       cmocka_unit_test_setup_teardown(the_log_holds_a_line_for_each_request_and_no_credential, set_up, tear_down),
       cmocka_unit_test_setup_teardown(requests_are_counted_by_route, set_up, tear_down),
