@@ -8,19 +8,19 @@ root=$(cd "$here/../.." && pwd)
 build=${2:-$root/build/fuzz}
 command -v clang >/dev/null || { echo "fuzz: clang is not installed (packages clang and libclang-rt-dev)"; exit 77; }
 mkdir -p "$build/include" "$build/objects"
-for module in base config pipeline; do ln -sfn "$root/core/$module" "$build/include/$module"; done
+for module in base config pipeline http/ws; do ln -sfn "$root/core/$module" "$build/include/${module##*/}"; done
 
 flags="-g -O1 -std=gnu11 -D_GNU_SOURCE -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
   -I$build/include -I$root/sdk/include -I$root/tests/unit/pipeline $(pkg-config --cflags yaml-0.1 jansson openssl)"
-newest=$(ls -t "$root"/core/base/*.h "$root"/core/config/*.h "$root"/core/pipeline/*.h "$root"/sdk/include/stagemill/*.h | head -n 1)
+newest=$(ls -t "$root"/core/base/*.h "$root"/core/config/*.h "$root"/core/pipeline/*.h "$root/core/http/ws/frame.h" "$root"/sdk/include/stagemill/*.h | head -n 1)
 objects=
-for source in "$root"/core/base/*.c "$root"/core/config/*.c "$root"/core/pipeline/*.c "$root/tests/unit/pipeline/stages.c"; do
+for source in "$root"/core/base/*.c "$root"/core/config/*.c "$root"/core/pipeline/*.c "$root/core/http/ws/frame.c" "$root/tests/unit/pipeline/stages.c"; do
   object=$build/objects/$(echo "${source#"$root"/}" | tr / _).o
   objects="$objects $object"
   { [ "$object" -nt "$source" ] && [ "$object" -nt "$newest" ]; } || clang $flags -c "$source" -o "$object"
 done
 
-for target in pipeline expr; do
+for target in pipeline expr frame; do
   clang $flags -fsanitize=fuzzer,address,undefined "$here/${target}_target.c" $objects \
     $(pkg-config --libs yaml-0.1 jansson openssl) -lm -lpthread -o "$build/$target"
   mkdir -p "$build/found-$target"
