@@ -128,7 +128,7 @@ static const struct option_row token_options[] = {
     OPTION_VALUE("ttl", 0, "TIME", WORD_TEXT, "how long it is good, such as 1h, 30d; default: 1h"),
     OPTION_VALUES("grant", 0, "WHAT", WORD_TEXT, "job:ID, batch:ID, asset:ID or pipeline:NAME besides its own"),
     OPTION_VALUE("state", 0, "DIR", WORD_FOLDER, "state folder of the daemon; default: as `serve` has it"),
-    OPTION_VALUE("key", 0, "FILE", WORD_FILE, "the daemon's key set, or the file of --make-key, instead"),
+    OPTION_VALUE("key", 0, "FILE", WORD_FILE, "the daemon's key set, or the file of its own key, instead"),
     OPTION_JSON,
     OPTIONS_END,
 };
