@@ -143,6 +143,20 @@ def test_inline_pipelines(daemon):
         problem(daemon.post("/api/v1/jobs", {"inline": text}, token=daemon.author), 403, "denied")
 
 
+def test_a_retry_reaches_no_further_than_its_submission(daemon):
+    """Edited parameters of an inline pipeline go where they went at first: past the guard of its files."""
+    text = inline("  - { id: b, uses: slow, with: { for: 30s } }\n  - { id: a, uses: fetch, needs: b, with: { url: \"${{ params.u }}\" } }\n",
+                  "params:\n  u: { type: text, default: 'https://media.example.org/a' }\n")
+    job = daemon.post("/api/v1/jobs", {"inline": text}, token=daemon.author).json["id"]
+    daemon.post(f"/api/v1/jobs/{job}/cancel", token=daemon.author)
+    daemon.wait_job(job, token=daemon.author)
+    edits = {"params": {"u": f"{daemon.folder}/closed.txt"}}
+    problem(daemon.post(f"/api/v1/jobs/{job}/retry", edits, token=daemon.author), 403, "denied")
+    include = f"stagemill: 1\nname: mine\ninclude: {daemon.folder}/closed.txt\nstages:\n  - {{ id: a, uses: noop }}\n"
+    answer = daemon.post("/api/v1/pipelines/check", {"inline": include}, token=daemon.author)
+    assert not answer.json["ok"] and "secret of the server" not in answer.text
+
+
 # ---- once for each key
 
 
@@ -197,6 +211,19 @@ def test_a_file_comes_with_its_submission(daemon):
         assert [p.name for p in stored] == ["clip.bin"] and stored[0].read_bytes() == data
         assert daemon.delete(f"/api/v1/jobs/{done['id']}", token=daemon.alice).status == 204
         wait_until(lambda: not stored[0].exists())
+
+
+def test_an_uploaded_file_is_an_input(daemon):
+    made = daemon.post("/api/v1/uploads", {"filename": "holiday clip.mp4", "contentType": "video/mp4"}, token=daemon.alice).json
+    put = daemon.put(made["uploadUrl"], b"1234567", token=None, headers={"Content-Type": "video/mp4"})
+    assert put.status == 200, put
+    problem(daemon.post("/api/v1/jobs", {"pipeline": "read", "input": made["fileKey"]}, token=daemon.bob), 400, "not-found")
+    job = daemon.submit("read", input=made["fileKey"], token=daemon.alice)
+    done = daemon.wait_job(job["id"], token=daemon.alice)
+    assert done["result"] == {"bytes": 7} and done["title"] == "holiday clip.mp4" and "/" not in done["spec"]["input"], done
+    note = daemon.submit("note", params={"doc": made["fileKey"]}, token=daemon.alice)["id"]
+    assert "/" not in daemon.job(note, token=daemon.alice)["spec"]["params"]["doc"]
+    assert daemon.job(note)["spec"]["params"]["doc"].startswith("/")
 
 
 def test_a_wrong_form_leaves_nothing_behind(daemon):

@@ -42,9 +42,9 @@ static struct pipeline *inline_parse(struct exchange *x, const char *yaml, struc
   struct error e = {0};
   size_t size = strlen(yaml);
   if (size > YAML_MAX)
-    report_add(report, PROBLEM_ERROR, "inline", 0, 0, 0, NULL, NULL, "a pipeline may have %d bytes", YAML_MAX);
-  else if (pipeline_parse(yaml, size, "inline", NULL, api_service(x)->stages, report, &pipeline, &e) && !report_errors(report))
-    report_add(report, PROBLEM_ERROR, "inline", 0, 0, 0, NULL, NULL, "%s", e.message);
+    report_add(report, PROBLEM_ERROR, API_INLINE, 0, 0, 0, NULL, NULL, "a pipeline may have %d bytes", YAML_MAX);
+  else if (pipeline_parse(yaml, size, API_INLINE, NULL, api_service(x)->stages, report, &pipeline, &e) && !report_errors(report))
+    report_add(report, PROBLEM_ERROR, API_INLINE, 0, 0, 0, NULL, NULL, "%s", e.message);
   return pipeline;
 }
 

@@ -119,6 +119,27 @@ static void job_priority(struct exchange *x) {
 
 /* ---- retry -------------------------------------------------------------------------------------------------------------- */
 
+static void over(struct value *map, const struct value *edits) {
+  for (size_t i = 0; edits && edits->type == VALUE_MAP && i < edits->count; i++)
+    value_map_set(map, edits->keys[i], value_copy(edits->items[i]));
+}
+
+/* A pipeline that came with its request was looked at with the parameters of then. */
+static enum err retry_inline(struct exchange *x, const struct job_record *job, const struct pipeline *pipeline,
+                             const struct value *edits, struct error *e) {
+  value_auto struct value *spec = api_parsed(job->spec_json), *extra = api_parsed(job->extra_json);
+  value_auto struct value *all = value_map(), *facts = value_map();
+  if (strcmp(value_get_text(spec, "file", ""), API_INLINE) != 0) return ERR_OK;
+  const struct value *input = value_get(spec, "input");
+  value_set_text(facts, "id", job->id);
+  value_set_text(facts, "input", value_get_text(input, "path", value_get_text(input, "url", NULL)));
+  value_set_text(facts, "name", job->title);
+  over(all, value_get(spec, "params"));
+  over(all, value_get(extra, "params"));
+  over(all, edits);
+  return guard_inline(api_service(x), http_principal(x), pipeline, all, facts, e);
+}
+
 /* Edited parameters reach no further than those of a submission would. */
 static bool retry_params(struct exchange *x, const struct job_record *job, const struct value *given, struct value **params) {
   struct error e = {0};
@@ -130,6 +151,7 @@ static bool retry_params(struct exchange *x, const struct job_record *job, const
   struct pipeline *pipeline = api_job_pipeline(api_service(x), job);
   enum err err = pipeline ? guard_params(api_service(x), http_principal(x), pipeline, given, params, &e)
                           : error_set(&e, ERR_CONFLICT, "the pipeline of job %s no longer checks: submit it anew", job->id);
+  if (!err) err = retry_inline(x, job, pipeline, *params, &e);
   pipeline_free(&pipeline);
   if (err) http_error(x, &e);
   return !err;

@@ -2,7 +2,6 @@
  * key, what the caller may reach, the engine. */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "api/form.h"
@@ -17,7 +16,7 @@
 #include "service/shelf.h"
 #include "service/upload.h"
 
-enum { REQUEST_MAX = 1 << 20, NAME_BYTES = 255, URL_BYTES = 4000, NOTICES_MAX = 10 };
+enum { REQUEST_MAX = 1 << 20, NAME_BYTES = 255, URL_BYTES = 4000 };
 
 struct submitting {
   struct exchange *x;
@@ -31,6 +30,7 @@ struct submitting {
   struct pipeline *fronted;        /* with what brings a remote input in front */
   const struct pipeline *pipeline; /* own, or the shelf's */
   const char *asset, *title;
+  char *name; /* the job's title, unless its input's name does */
   char *input, *output;
   int32_t priority;
 };
@@ -45,6 +45,7 @@ static void submitting_clear(struct submitting *s) {
   pipeline_free(&s->own);
   pipeline_free(&s->fronted);
   if (s->shelf) shelf_release(s->service->shelf, &s->shelf);
+  free(s->name);
   free(s->input);
   free(s->output);
 }
@@ -78,7 +79,9 @@ static bool submit_read(struct submitting *s) {
   engine_new_id(s->id);
   struct form_limits limits = submit_limits(s->service);
   mem_auto char *folder = output_folder(s, "/.input");
-  enum err err = form_read(s->x, folder, &limits, &s->form, &e);
+  int64_t length = http_content_length(s->x);
+  enum err err = length > (int64_t)limits.request_bytes ? upload_room(s->service, length, &e) : ERR_OK;
+  if (!err) err = form_read(s->x, folder, &limits, &s->form, &e);
   if (!err) err = value_from_json(buf_string(&s->form.request), s->form.request.size, &s->body, &e);
   if (!err && s->body->type != VALUE_MAP) err = error_set(&e, ERR_INVALID, "the submission has to be a JSON object");
   return err ? refuse(s, &e) : true;
@@ -102,59 +105,10 @@ static void submit_adopt(struct submitting *s, const char *old_id) {
 
 /* ---- what it says ------------------------------------------------------------------------------------------------------------ */
 
-static bool notice_on(struct exchange *x, const struct value *on) {
-  static const char *const words[] = {"queued", "started", "stage", "retrying", "completed", "failed", "cancelled"};
-  if (value_is_null(on)) return true;
-  for (size_t i = 0; on->type == VALUE_LIST && i < on->count; i++) {
-    bool known = false;
-    for (size_t k = 0; k < sizeof words / sizeof *words; k++)
-      known |= on->items[i]->type == VALUE_TEXT && strcmp(on->items[i]->text, words[k]) == 0;
-    if (known) continue;
-    http_problem(x, 400, "invalid", "'on' of a notice lists events: queued, started, stage, retrying, completed, failed, "
-                 "cancelled");
-    return false;
-  }
-  if (on->type == VALUE_LIST) return true;
-  http_problem(x, 400, "invalid", "'on' of a notice has to be a list of events");
-  return false;
-}
-
-static bool notices(struct exchange *x, const struct value *notify, const char *kind, const char *target) {
-  const struct value *list = value_get(notify, kind);
-  const char *valid[] = {target, "on", NULL}, *text;
-  if (value_is_null(list)) return true;
-  if (list->type != VALUE_LIST || list->count > NOTICES_MAX) {
-    http_problem(x, 400, "invalid", "'notify.%s' has to be a list of at most %d", kind, NOTICES_MAX);
-    return false;
-  }
-  for (size_t i = 0; i < list->count; i++) {
-    const struct value *item = list->items[i];
-    if (item->type != VALUE_MAP || value_is_null(value_get(item, target))) {
-      http_problem(x, 400, "invalid", "every item of 'notify.%s' is an object with '%s'", kind, target);
-      return false;
-    }
-    if (!api_keys(x, item, valid) || !api_text(x, item, target, 2000, &text) || !notice_on(x, value_get(item, "on")))
-      return false;
-    bool web = strcmp(target, "url") == 0;
-    bool good = web ? strncasecmp(text, "http://", 7) == 0 || strncasecmp(text, "https://", 8) == 0
-                    : strchr(text, '@') && !strpbrk(text, "\r\n<>, ");
-    if (good) continue;
-    http_problem(x, 400, "invalid", web ? "'%.100s' is no http or https URL" : "'%.100s' is no mail address", text);
-    return false;
-  }
-  return true;
-}
-
 static bool submit_notify(struct submitting *s) {
-  static const char *const valid[] = {"webhooks", "mail", NULL};
   const struct value *notify = value_get(s->body, "notify");
   if (value_is_null(notify)) return true;
-  if (notify->type != VALUE_MAP) {
-    http_problem(s->x, 400, "invalid", "'notify' has to be an object with webhooks or mail");
-    return false;
-  }
-  if (!api_keys(s->x, notify, valid) || !notices(s->x, notify, "webhooks", "url") || !notices(s->x, notify, "mail", "to"))
-    return false;
+  if (!api_notify_check(s->x, notify)) return false;
   s->extra = value_map();
   value_map_set(s->extra, "notify", value_copy(notify));
   return true;
@@ -176,6 +130,17 @@ static bool submit_asset(struct submitting *s) {
   if (!api_text(s->x, s->body, "asset", NAME_BYTES, &s->asset)) return false;
   if (!s->asset || !asset_may_add(s->service, http_principal(s->x), s->asset, &e)) return true;
   return refuse(s, &e);
+}
+
+/* An upload is called what its owner called it, not what its key says. */
+static char *submit_name(const struct submitting *s) {
+  struct upload upload = {0};
+  const char *named = value_get_text(s->body, "input", "");
+  if (s->title) return mem_text(s->title);
+  if (!upload_key_is(named) || upload_get(s->service, named, &upload, NULL)) return NULL;
+  char *name = form_file_name(upload.original_name ? upload.original_name : upload.filename);
+  upload_clear(&upload);
+  return name;
 }
 
 static bool submit_words(struct submitting *s) {
@@ -251,12 +216,13 @@ static enum err submit_input(struct submitting *s, struct error *e) {
 static enum err submit_reach(struct submitting *s, struct error *e) {
   const struct principal *who = http_principal(s->x);
   enum err err = submit_input(s, e);
+  s->name = submit_name(s);
   if (!err) err = guard_params(s->service, who, s->pipeline, value_get(s->body, "params"), &s->params, e);
   if (err || !s->own) return err;
   s->facts = value_map();
   value_set_text(s->facts, "id", s->id);
   value_set_text(s->facts, "input", s->input);
-  value_set_text(s->facts, "name", s->title ? s->title : s->input ? fs_base_name(s->input) : s->own->name);
+  value_set_text(s->facts, "name", s->name ? s->name : s->input ? fs_base_name(s->input) : s->own->name);
   return guard_inline(s->service, who, s->own, s->params, s->facts, e);
 }
 
@@ -300,7 +266,7 @@ static void submit_begin(void *context, struct ask *ask) {
       .output_folder = s->output,
       .owner = api_subject(s->x),
       .asset = s->asset,
-      .title = s->title,
+      .title = s->name,
       .id = s->id,
       .priority = s->priority,
       .extra = s->extra,

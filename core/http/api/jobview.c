@@ -216,13 +216,29 @@ static struct value *params_shown(const struct job_record *job, const struct pip
   return api_masked(pipeline, all);
 }
 
+/* Where files lie is for scope admin. */
+static void params_trim(const struct pipeline *pipeline, struct value *params) {
+  for (size_t i = 0; pipeline && i < params->count; i++) {
+    const struct value *v = params->items[i];
+    bool path = false;
+    for (size_t p = 0; p < pipeline->param_count; p++)
+      path |= strcmp(pipeline->params[p].name, params->keys[i]) == 0 &&
+              (pipeline->params[p].type->takes & (SM_TAKES_FILE | SM_TAKES_TARGET));
+    if (!path || v->type != VALUE_TEXT || v->text[0] != '/') continue;
+    mem_auto char *name = mem_text(fs_base_name(v->text));
+    value_set_text(params, params->keys[i], name);
+  }
+}
+
 static struct value *spec_value(const struct job_record *job, const struct pipeline *pipeline, bool admin) {
   value_auto struct value *spec = api_parsed(job->spec_json);
   struct value *v = value_map();
   value_map_set(v, "input", input_shown(value_get(spec, "input"), admin));
   const struct value *bytes = value_path(spec, "input.bytes");
   value_map_set(v, "inputBytes", bytes ? value_copy(bytes) : value_null());
-  value_map_set(v, "params", params_shown(job, pipeline, spec));
+  struct value *params = params_shown(job, pipeline, spec);
+  if (!admin) params_trim(pipeline, params);
+  value_map_set(v, "params", params);
   const char *file = value_get_text(spec, "file", NULL);
   value_set_text(v, "pipelineFile", file && !admin ? fs_base_name(file) : file);
   value_set_text(v, "pipelineDigest", value_get_text(spec, "pinned", NULL));

@@ -67,6 +67,9 @@ void api_set_time(struct value *map, const char *key, int64_t wall_us); /* null 
 void api_set_json(struct value *map, const char *key, const char *json); /* null when NULL or damaged */
 struct value *api_parsed(const char *json);                             /* owned; null value when NULL or damaged */
 
+/* ---- notice.c ---- Is `notify` of a submission well-formed? False: answered 400. */
+bool api_notify_check(struct exchange *x, const struct value *notify);
+
 /* ---- query.c: which jobs are meant -------------------------------------------------------------------------------------- */
 
 struct job_query {
@@ -100,5 +103,6 @@ enum err guard_inline(struct service *service, const struct principal *who, cons
 
 /* ---- api_pipelines.c ------------------------------------------------------------------------------------------------------ */
 
+#define API_INLINE "inline" /* what stands for the file of such a pipeline */
 /* YAML text of a request as a pipeline; NULL: answered 422 with the problems. */
 struct pipeline *api_inline_pipeline(struct exchange *x, const char *yaml);

@@ -178,7 +178,8 @@ void stream_sse(const struct stream *s) {
     http_set_header(s->x, "Cache-Control", "no-store");
     http_set_header(s->x, "X-Accel-Buffering", "no"); /* nginx hands it on as it comes */
     http_begin(s->x, 200, "text/event-stream");
-    if (http_write(s->x, begin, sizeof begin - 1) && sse_state(s)) sse_run(s, follower, &bell);
+    bool head = strcmp(http_method(s->x), "HEAD") == 0;
+    if (!head && http_write(s->x, begin, sizeof begin - 1) && sse_state(s)) sse_run(s, follower, &bell);
     http_end(s->x);
   }
   follower_detach(hub, &follower);
