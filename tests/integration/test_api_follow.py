@@ -270,3 +270,28 @@ def test_a_drain_ends_streams(tmp_path):
         [r.join(5) for r in readers]
         assert not any(r.is_alive() for r in readers)
     mill.clean()
+
+
+def test_a_key_makes_one_job_whatever_dies_in_between(tmp_path):
+    mill = Mill(tmp_path)
+    with Daemon(mill, pipelines={"slow": SLOW}) as daemon:
+        daemon.post("/api/v1/queue/pause", {})
+        token, keys = daemon.mint("alice"), []
+
+        def submit(key):
+            try:
+                return daemon.post("/api/v1/jobs", {"pipeline": "slow"}, token=token, headers={"Idempotency-Key": key}, timeout=5)
+            except OSError:
+                return None
+
+        for n in range(5):
+            keys = [f"round-{n}-{k}" for k in range(6)]
+            threads = [threading.Thread(target=submit, args=(key,)) for key in keys]
+            [t.start() for t in threads]
+            time.sleep(0.004 * n)
+            daemon.restart()
+            [t.join() for t in threads]
+            first = [submit(key).json["id"] for key in keys]
+            assert [submit(key).json["id"] for key in keys] == first and len(set(first)) == len(keys)
+            assert daemon.get("/api/v1/stats", token=token).json["waiting"] == len(keys) * (n + 1)
+    mill.clean()
