@@ -69,8 +69,8 @@ enum err keyring_verify(struct keyring *keyring, const char *token, struct princ
 /* A signed token (owned) with the first key that can sign; principal->expires_us 0: in an hour. jti and iat are made.
  * ERR_UNSUPPORTED: the key set has public keys only. */
 enum err keyring_mint(struct keyring *keyring, const struct principal *principal, char **token, struct error *e);
-/* Revoked until `until_us`: "jti:..." or "sub:..." (tokens of that subject issued before now). Kept in memory here; the
- * daemon stores them and tells them again at start. */
+/* Revoked until `until_us`: "jti:..." or "sub:..." (tokens of that subject issued up to `at_us`; `iat` has whole seconds, so
+ * those of the same second too). Kept in memory here; the daemon stores them and tells them again at start. */
 void keyring_revoke(struct keyring *keyring, const char *what, int64_t at_us, int64_t until_us);
 bool keyring_is_revoked(struct keyring *keyring, const struct principal *principal);
 

@@ -39,12 +39,12 @@ static enum err set_id(struct value *claims, struct error *e) {
   return ERR_OK;
 }
 
-/* `iat` has milliseconds: a token that is made right after its subject's others were revoked is told from them. */
+/* `iat` in whole seconds, though fractions are allowed: other libraries take half a second for the future. */
 static enum err write_claims(const struct keyring *k, const struct principal *p, struct buf *json, struct error *e) {
   value_auto struct value *claims = value_map();
   int64_t now = clock_wall(k->clock);
   if (p->subject) value_set_text(claims, "sub", p->subject);
-  value_set_number(claims, "iat", (double)(now / 1000) / 1e3);
+  value_set_int(claims, "iat", now / 1000000);
   value_set_int(claims, "exp", (p->expires_us ? p->expires_us : now + HOUR_US) / 1000000);
   set_scopes(claims, p->scopes);
   set_grants(claims, p);

@@ -103,7 +103,7 @@ static void revoking_a_subject_ends_its_tokens_but_not_later_ones(void **state) 
   keyring_revoke(ring, "sub:ann", now, now + hour);
   assert_int_equal(verify(ann), ERR_DENIED);
   assert_int_equal(verify(bob), ERR_OK);
-  forge.clock.wall_us += 2000;
+  forge.clock.wall_us += 1000000;
   mem_auto char *later = mint("ann");
   assert_int_equal(verify(later), ERR_OK);
   struct principal p;
@@ -115,7 +115,7 @@ static void revoking_a_subject_ends_its_tokens_but_not_later_ones(void **state) 
   principal_clear(&p);
   for (int i = 0; i < 2000; i++) { /* sorted whatever the order; what has ended is dropped */
     mem_auto char *name = mem_format("jti:%d", i * 7919 % 2000);
-    keyring_revoke(ring, name, now, now + (i % 2 ? hour : 3000));
+    keyring_revoke(ring, name, now, now + (i % 2 ? hour : 1003000));
   }
   forge.clock.wall_us += 10000;
   keyring_revoke(ring, "jti:last", now, now + hour);
