@@ -33,8 +33,8 @@ static const char *put(char **to, const char *text) {
 }
 
 /* json is an object; its closing brace makes way for the cursor. */
-static struct letter_body *body_new(const char *type, const char *job, const char *stage, const char *json, size_t json_size,
-                                    uint64_t cursor_shown) {
+static struct letter_body *body_new(const char *type, const char *job, const char *stage, const char *json,
+                                    size_t json_size, uint64_t cursor_shown) {
   struct buf tail = {0};
   if (cursor_shown) {
     buf_format(&tail, ",\"cursor\":%llu}", (unsigned long long)cursor_shown);
@@ -57,8 +57,8 @@ static struct letter_body *body_new(const char *type, const char *job, const cha
 }
 
 struct letter_body *body_of_news(const struct news *news, bool wide) {
-  struct letter_body *body = body_new(news->type, news->job ? news->job : "", news->stage ? news->stage : "", news->json,
-                                      news->json_size, wide ? news->cursor : 0);
+  struct letter_body *body = body_new(news->type, news->job ? news->job : "", news->stage ? news->stage : "",
+                                      news->json, news->json_size, wide ? news->cursor : 0);
   body->stored = news->stored;
   body->terminal = news->terminal;
   body->seq = news->seq;
@@ -72,7 +72,8 @@ struct letter_body *body_of_news(const struct news *news, bool wide) {
 struct letter_body *body_of_event(const struct event_record *event, bool wide) {
   struct buf buf_auto json = {0};
   event_envelope(&json, event);
-  struct letter_body *body = body_new(event->type, event->job, "", buf_string(&json), json.size, wide ? event->cursor : 0);
+  struct letter_body *body =
+      body_new(event->type, event->job, "", buf_string(&json), json.size, wide ? event->cursor : 0);
   body->stored = body->replayed = true;
   body->terminal = event_is_terminal(event->type);
   body->seq = event->seq;

@@ -12,7 +12,8 @@ static const char *subject_key(const char *subject, const struct value *body) {
   return "jobId";
 }
 
-static struct value *envelope_head(const char *type, const char *key, const char *subject, uint64_t seq, int64_t at_us) {
+static struct value *envelope_head(const char *type, const char *key, const char *subject, uint64_t seq,
+                                   int64_t at_us) {
   char at[32];
   struct value *v = value_map();
   value_set_text(v, "type", type);
@@ -47,8 +48,8 @@ struct value *event_unstored(const char *type, const char *job, uint64_t last_se
 }
 
 bool event_is_terminal(const char *type) {
-  static const char *const ends[] = {"completed", "failed", "cancelled", "batch-completed", "batch-failed",
-                                     "batch-cancelled"};
+  static const char *const ends[] = {"completed",       "failed",       "cancelled",
+                                     "batch-completed", "batch-failed", "batch-cancelled"};
   for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
     if (strcmp(type, ends[i]) == 0) return true;
   return false;

@@ -37,7 +37,7 @@ void follower_detach(struct hub *hub, struct follower **at) {
   *at = NULL;
 }
 
-/* ---- what it follows ---------------------------------------------------------------------------------------------------- */
+/* ---- what it follows --------------------------------------------------------------------------------------------- */
 
 static struct link **link_at(struct follower *follower, const struct topic *topic) {
   const char *id = topic->id ? topic->id : "";
@@ -74,7 +74,8 @@ enum err follower_subscribe(struct follower *follower, const struct subscription
     if (s->replay) follower_wake(follower);
   }
   pthread_mutex_unlock(&follower->hub->lock);
-  return room ? ERR_OK : error_set(e, ERR_TOO_LARGE, "%d subscriptions are the most: unsubscribe from one first", LINKS_MAX);
+  return room ? ERR_OK
+              : error_set(e, ERR_TOO_LARGE, "%d subscriptions are the most: unsubscribe from one first", LINKS_MAX);
 }
 
 enum err follower_unsubscribe(struct follower *follower, const struct topic *topic, struct error *e) {
@@ -86,12 +87,19 @@ enum err follower_unsubscribe(struct follower *follower, const struct topic *top
   return found ? ERR_OK : error_set(e, ERR_NOT_FOUND, "that topic is not subscribed to");
 }
 
-/* ---- what it takes ------------------------------------------------------------------------------------------------------- */
+/* ---- what it takes ----------------------------------------------------------------------------------------------- */
 
 static enum taken letter_fill(struct letter *letter, struct letter_body *body) {
-  *letter = (struct letter){.json = body->json, .size = body->json_size, .type = body->type, .job = body->job, .seq = body->seq,
-                            .cursor = body->cursor, .stored = body->stored, .terminal = body->terminal,
-                            .replayed = body->replayed, .body = body};
+  *letter = (struct letter){.json = body->json,
+                            .size = body->json_size,
+                            .type = body->type,
+                            .job = body->job,
+                            .seq = body->seq,
+                            .cursor = body->cursor,
+                            .stored = body->stored,
+                            .terminal = body->terminal,
+                            .replayed = body->replayed,
+                            .body = body};
   return TAKEN_MESSAGE;
 }
 

@@ -21,7 +21,7 @@ void follower_wake(struct follower *follower) {
   if (follower->options.wake) follower->options.wake(follower->options.context);
 }
 
-/* ---- progress that was held back ---------------------------------------------------------------------------------------- */
+/* ---- progress that was held back --------------------------------------------------------------------------------- */
 
 void hub_throttles(struct follower *follower) {
   struct hub *hub = follower->hub;
@@ -66,14 +66,16 @@ static void *hub_ticker(void *context) {
   return NULL;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 enum err hub_create(struct hub **at, struct store *store, struct error *e) {
   struct hub *hub = mem_alloc(sizeof *hub);
   hub->store = store;
   static const double bounds[] = {0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10};
-  hub->lag = metric_histogram("stagemill_fanout_lag_seconds", "from telling the followers of an event to one's taking it (the first "
-                              "it takes after it was woken)", NULL, bounds, sizeof bounds / sizeof *bounds);
+  hub->lag = metric_histogram("stagemill_fanout_lag_seconds",
+                              "from telling the followers of an event to one's taking it (the first "
+                              "it takes after it was woken)",
+                              NULL, bounds, sizeof bounds / sizeof *bounds);
   pthread_mutex_init(&hub->lock, NULL);
   pthread_condattr_t clock;
   pthread_condattr_init(&clock);
@@ -115,7 +117,7 @@ void hub_statistics(struct hub *hub, struct hub_statistics *statistics) {
   pthread_mutex_unlock(&hub->lock);
 }
 
-/* ---- publishing -------------------------------------------------------------------------------------------------------------- */
+/* ---- publishing -------------------------------------------------------------------------------------------------- */
 
 /* A message on its way through its topics; its two texts are made when the first follower needs them. */
 struct delivery {
@@ -161,8 +163,10 @@ static void deliver(struct delivery *d, enum topic_kind kind, const char *id) {
     struct link *link = node->links[i];
     if (link->follower->overrun) continue;
     if (link->owner && (!d->news->owner || strcmp(link->owner, d->news->owner) != 0)) continue;
-    if (d->news->stored) deliver_stored(d, link, wide);
-    else deliver_progress(d, link, wide);
+    if (d->news->stored)
+      deliver_stored(d, link, wide);
+    else
+      deliver_progress(d, link, wide);
   }
 }
 
@@ -174,7 +178,8 @@ void hub_publish(struct hub *hub, const struct news *news) {
   pthread_mutex_lock(&hub->lock);
   hub->stamp++;
   hub->statistics.published++;
-  deliver(&d, TOPIC_JOB, of_batch ? NULL : news->job); /* the most specific first: it decides how often and in which form */
+  deliver(&d, TOPIC_JOB,
+          of_batch ? NULL : news->job); /* the most specific first: it decides how often and in which form */
   deliver(&d, TOPIC_BATCH, of_batch ? news->batch : NULL);
   deliver(&d, TOPIC_ASSET, news->asset);
   deliver(&d, TOPIC_OWN, news->owner);

@@ -2,24 +2,25 @@
  *
  *   hub -- topics (hash) --> node -- links --> follower -- queue --> items -- share --> letter_body
  *
- * One lock, `hub->lock`, covers all of it; `wake` is called with it held. Progress is found again by (follower, job) in one
- * table of the hub, so that merging and clearing cost the same whatever lies in a mailbox, and an idle follower costs no
- * memory for it. */
+ * One lock, `hub->lock`, covers all of it; `wake` is called with it held. Progress is found again by (follower, job) in
+ * one table of the hub, so that merging and clearing cost the same whatever lies in a mailbox, and an idle follower
+ * costs no memory for it. */
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "events/hub.h"
 
-/* ---- body.c: one message, shared by reference --------------------------------------------------------------------- */
+/* ---- body.c: one message, shared by reference ---------------------------------------------------------------------
+ */
 
 struct letter_body {
   atomic_uint references;
   bool stored, terminal, replayed;
   uint32_t job_hash;
   uint64_t seq, cursor;
-  int64_t published_us;            /* monotonic; 0: replayed */
-  double pct;                      /* of progress */
+  int64_t published_us;           /* monotonic; 0: replayed */
+  double pct;                     /* of progress */
   const char *type, *job, *stage; /* "": none; they and json lie behind the struct */
   const char *json;
   size_t json_size;
@@ -33,7 +34,8 @@ void body_release(struct letter_body **body);
 size_t body_bytes(const struct letter_body *body); /* what it counts for in a mailbox */
 uint32_t text_hash(const char *text);
 
-/* ---- mailbox.c: items of followers -------------------------------------------------------------------------------- */
+/* ---- mailbox.c: items of followers --------------------------------------------------------------------------------
+ */
 
 enum item_place {
   ITEM_QUEUED = 1, /* in the follower's queue */
@@ -70,7 +72,8 @@ void mailbox_empty(struct follower *follower);
 /* Queues held progress that is due; answers when the next one is (0: none). */
 int64_t mailbox_release_held(struct follower *follower, int64_t now_us);
 
-/* ---- topics.c ------------------------------------------------------------------------------------------------------ */
+/* ---- topics.c ------------------------------------------------------------------------------------------------------
+ */
 
 struct node {
   struct node *chain;
@@ -88,8 +91,9 @@ struct link {
   char *owner;  /* NULL: whoever's */
   double min_step_pct;
   int64_t min_interval_us;
-  /* Not live: the store is being read up to `target`. What is published meanwhile is not queued; `skipped` is the newest of it.
-   * Reaching the target goes live if nothing newer was skipped, else notes a new one. `floor`: replayed up to here. */
+  /* Not live: the store is being read up to `target`. What is published meanwhile is not queued; `skipped` is the
+   * newest of it. Reaching the target goes live if nothing newer was skipped, else notes a new one. `floor`: replayed
+   * up to here. */
   bool live, begun, has_target;
   uint64_t skipped, target, floor;
   uint64_t position; /* last seq or cursor that was read */
@@ -97,9 +101,10 @@ struct link {
 bool topic_is_wide(enum topic_kind kind); /* several jobs */
 struct node *node_find(struct hub *hub, enum topic_kind kind, const char *id);
 struct link *link_new(struct follower *follower, const struct topic *topic); /* joins the topic, not live */
-void link_free(struct link **link);                                          /* leaves the topic; the follower's list is its own */
+void link_free(struct link **link); /* leaves the topic; the follower's list is its own */
 
-/* ---- hub.c, follower.c, replay.c ------------------------------------------------------------------------------------ */
+/* ---- hub.c, follower.c, replay.c ------------------------------------------------------------------------------------
+ */
 
 struct follower {
   struct hub *hub;
@@ -130,7 +135,7 @@ struct hub {
   struct hub_statistics statistics;
   struct metric *lag;
 };
-int64_t hub_now_us(void); /* monotonic */
+int64_t hub_now_us(void);                      /* monotonic */
 void hub_throttles(struct follower *follower); /* it holds something back now */
 void hub_throttles_not(struct follower *follower);
 void follower_wake(struct follower *follower);

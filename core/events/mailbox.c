@@ -1,5 +1,5 @@
-/* What waits for one follower. Stored messages lie in a queue in order; progress lies there too, replaced in place by newer
- * progress of its job and stage until it is taken. The hub's lock is held in all of this. */
+/* What waits for one follower. Stored messages lie in a queue in order; progress lies there too, replaced in place by
+ * newer progress of its job and stage until it is taken. The hub's lock is held in all of this. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +9,13 @@
 
 enum {
   MAILBOX_BYTES_MAX = 1024 * 1024, /* texts are shared: mostly it is less */
-  SPARE_MAX = 16 * 1024,        /* items kept for reuse, 72 bytes each */
+  SPARE_MAX = 16 * 1024,           /* items kept for reuse, 72 bytes each */
   TABLE_LEAST = 1024,
   HELD_US_MAX = 5 * 1000 * 1000, /* a bar never stands at an old value for longer than this */
 };
 
-/* ---- items ---------------------------------------------------------------------------------------------------------- */
+/* ---- items ----------------------------------------------------------------------------------------------------------
+ */
 
 static struct items *list_of(struct item *item) {
   return item->place == ITEM_QUEUED ? &item->follower->queue : &item->follower->aside;
@@ -25,17 +26,23 @@ static void item_append(struct item *item, enum item_place place) {
   struct items *list = list_of(item);
   item->next = NULL;
   item->previous = list->last;
-  if (list->last) list->last->next = item;
-  else list->first = item;
+  if (list->last)
+    list->last->next = item;
+  else
+    list->first = item;
   list->last = item;
 }
 
 static void item_unlink(struct item *item) {
   struct items *list = list_of(item);
-  if (item->previous) item->previous->next = item->next;
-  else list->first = item->next;
-  if (item->next) item->next->previous = item->previous;
-  else list->last = item->previous;
+  if (item->previous)
+    item->previous->next = item->next;
+  else
+    list->first = item->next;
+  if (item->next)
+    item->next->previous = item->previous;
+  else
+    list->last = item->previous;
 }
 
 static struct item *item_new(struct follower *follower, struct letter_body *body) {
@@ -67,7 +74,7 @@ static void item_free(struct item *item) {
   hub->spare_count++;
 }
 
-/* ---- the table of progress, by follower and job ------------------------------------------------------------------------ */
+/* ---- the table of progress, by follower and job ------------------------------------------------------------------ */
 
 static struct item **chain_of(struct progress_table *table, const struct follower *follower, uint32_t job_hash) {
   uint64_t mixed = ((uint64_t)(uintptr_t)follower >> 4 ^ (uint64_t)job_hash << 20) * 0x9e3779b97f4a7c15u;
@@ -105,10 +112,12 @@ static void table_remove(struct progress_table *table, struct item *item) {
     }
 }
 
-static struct item *table_find(struct progress_table *table, const struct follower *follower, const struct letter_body *body) {
+static struct item *table_find(struct progress_table *table, const struct follower *follower,
+                               const struct letter_body *body) {
   if (!table->room) return NULL;
   for (struct item *item = *chain_of(table, follower, body->job_hash); item; item = item->chain)
-    if (item->follower == follower && strcmp(item->body->job, body->job) == 0 && strcmp(item->body->stage, body->stage) == 0)
+    if (item->follower == follower && strcmp(item->body->job, body->job) == 0 &&
+        strcmp(item->body->stage, body->stage) == 0)
       return item;
   return NULL;
 }
@@ -119,7 +128,7 @@ static void item_drop(struct item *item) {
   item_free(item);
 }
 
-/* ---- putting in -------------------------------------------------------------------------------------------------------- */
+/* ---- putting in -------------------------------------------------------------------------------------------------- */
 
 static bool fits(const struct follower *follower, const struct letter_body *body) {
   size_t most = follower->options.mailbox_bytes_max ? follower->options.mailbox_bytes_max : MAILBOX_BYTES_MAX;
@@ -158,7 +167,8 @@ static void item_throttle(struct item *item, const struct link *link, int64_t no
     item_queue(item);
     return;
   }
-  int64_t longest_us = link->min_step_pct > 0 && link->min_interval_us < HELD_US_MAX ? HELD_US_MAX : link->min_interval_us;
+  int64_t longest_us =
+      link->min_step_pct > 0 && link->min_interval_us < HELD_US_MAX ? HELD_US_MAX : link->min_interval_us;
   item->due_us = item->sent_us + (moved ? link->min_interval_us : longest_us);
   item->place = ITEM_HELD;
   hub_throttles(item->follower);
@@ -181,7 +191,7 @@ void mailbox_progress(struct follower *follower, const struct link *link, struct
   follower_wake(follower);
 }
 
-/* ---- taking out -------------------------------------------------------------------------------------------------------- */
+/* ---- taking out -------------------------------------------------------------------------------------------------- */
 
 void mailbox_clear_job(struct follower *follower, const char *job, uint32_t job_hash, uint64_t seq) {
   struct progress_table *table = &follower->hub->progress;
@@ -212,8 +222,10 @@ int64_t mailbox_release_held(struct follower *follower, int64_t now_us) {
   for (struct item *item = follower->aside.first, *next; item; item = next) {
     next = item->next;
     if (item->place != ITEM_HELD) continue;
-    if (item->due_us <= now_us) item_queue(item);
-    else if (!first_us || item->due_us < first_us) first_us = item->due_us;
+    if (item->due_us <= now_us)
+      item_queue(item);
+    else if (!first_us || item->due_us < first_us)
+      first_us = item->due_us;
   }
   return first_us;
 }
@@ -221,8 +233,10 @@ int64_t mailbox_release_held(struct follower *follower, int64_t now_us) {
 void mailbox_forget_sent(struct follower *follower) {
   for (struct item *item = follower->aside.first, *next; item; item = next) {
     next = item->next;
-    if (item->place == ITEM_HELD) item_queue(item);
-    else item_drop(item);
+    if (item->place == ITEM_HELD)
+      item_queue(item);
+    else
+      item_drop(item);
   }
 }
 

@@ -1,8 +1,9 @@
-/* From the store to live, without loss or duplicate. A link that replays is not live: what is published meanwhile is not queued,
- * only the newest cursor of it is kept (`skipped`). Each step reads a bounded piece of the store; at the end of what was
- * committed when the target was noted, the link goes live under the lock if nothing newer was skipped (everything up to the
- * target is told, so live messages at or before it are duplicates: `floor`), else a new target is noted. This holds in
- * whatever order events are published after their commit, and a follower slower than its topic simply keeps reading. */
+/* From the store to live, without loss or duplicate. A link that replays is not live: what is published meanwhile is
+ * not queued, only the newest cursor of it is kept (`skipped`). Each step reads a bounded piece of the store; at the
+ * end of what was committed when the target was noted, the link goes live under the lock if nothing newer was skipped
+ * (everything up to the target is told, so live messages at or before it are duplicates: `floor`), else a new target is
+ * noted. This holds in whatever order events are published after their commit, and a follower slower than its topic
+ * simply keeps reading. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ static void replay_gap(struct follower *follower, struct link *link, uint64_t fi
   link->position = first - 1;
 }
 
-/* ---- what a topic selects of the stream over all jobs ---------------------------------------------------------------------- */
+/* ---- what a topic selects of the stream over all jobs ------------------------------------------------------------ */
 
 /* Whose an event is: its body says so; what it leaves out the job's record knows. */
 static void event_whose(struct hub *hub, const struct event_record *event, char **owner, char **asset) {
@@ -51,7 +52,7 @@ static bool selects(const struct link *link, const struct event_record *event) {
   return mine && strcmp(mine, link->node->id) == 0;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------------------ */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 /* Each reads one piece behind link->position. `reached`: there is nothing more up to the target. */
 static enum err step_by_cursor(struct follower *follower, struct link *link, bool *reached, struct error *e) {
@@ -74,7 +75,8 @@ static enum err step_by_cursor(struct follower *follower, struct link *link, boo
   return ERR_OK;
 }
 
-/* The first step also looks whether the last one seen is there: a store that never gave that number is another store. */
+/* The first step also looks whether the last one seen is there: a store that never gave that number is another store.
+ */
 static enum err step_first_by_seq(struct follower *follower, struct link *link, struct error *e) {
   struct event_list list = {0};
   if (!link->position) return ERR_OK;

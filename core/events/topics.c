@@ -1,4 +1,5 @@
-/* Topics and who follows them: a hash table of nodes, each with an array of links, so that publishing walks memory in order. */
+/* Topics and who follows them: a hash table of nodes, each with an array of links, so that publishing walks memory in
+ * order. */
 #include <stdlib.h>
 #include <string.h>
 

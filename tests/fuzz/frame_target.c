@@ -1,5 +1,5 @@
-/* Fuzz target: any bytes as what a follower sends. Wherever they are cut, the same is heard and the same is wrong with it; nothing
- * above the limit is kept, and every text is UTF-8. */
+/* Fuzz target: any bytes as what a follower sends. Wherever they are cut, the same is heard and the same is wrong with
+ * it; nothing above the limit is kept, and every text is UTF-8. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,7 +4,8 @@
 static enum err check_job(struct ws_server *server, const struct principal *p, const char *id, struct error *e) {
   struct job_record job = {0};
   enum err failed = store_job(server->options.store, id, &job, e);
-  struct matter matter = {.owner = job.owner, .job = job.id, .batch = job.batch, .asset = job.asset, .pipeline = job.pipeline};
+  struct matter matter = {
+      .owner = job.owner, .job = job.id, .batch = job.batch, .asset = job.asset, .pipeline = job.pipeline};
   if (!failed && !principal_may_see(p, &matter)) failed = ERR_NOT_FOUND;
   job_record_clear(&job);
   return failed;
@@ -22,11 +23,16 @@ static enum err check_batch(struct ws_server *server, const struct principal *p,
 enum err access_check(struct ws_server *server, const struct principal *p, const struct topic *topic, struct error *e) {
   bool admin = p->scopes & SCOPE_ADMIN, narrow = p->scopes & SCOPE_FOLLOW;
   enum err failed = ERR_OK;
-  if (topic->kind == TOPIC_JOB) failed = check_job(server, p, topic->id, e);
-  else if (topic->kind == TOPIC_BATCH) failed = check_batch(server, p, topic->id, e);
-  else if (topic->kind == TOPIC_ALL && (!admin || narrow)) failed = ERR_DENIED;
-  else if (topic->kind == TOPIC_OWN && (narrow || !p->subject)) failed = ERR_DENIED;
-  else if (topic->kind == TOPIC_ASSET && narrow && !principal_may_see(p, &(struct matter){.asset = topic->id})) failed = ERR_DENIED;
+  if (topic->kind == TOPIC_JOB)
+    failed = check_job(server, p, topic->id, e);
+  else if (topic->kind == TOPIC_BATCH)
+    failed = check_batch(server, p, topic->id, e);
+  else if (topic->kind == TOPIC_ALL && (!admin || narrow))
+    failed = ERR_DENIED;
+  else if (topic->kind == TOPIC_OWN && (narrow || !p->subject))
+    failed = ERR_DENIED;
+  else if (topic->kind == TOPIC_ASSET && narrow && !principal_may_see(p, &(struct matter){.asset = topic->id}))
+    failed = ERR_DENIED;
   if (failed == ERR_NOT_FOUND)
     return error_set(e, failed, "there is no %s %.80s", topic->kind == TOPIC_JOB ? "job" : "batch", topic->id);
   if (failed == ERR_DENIED) return error_set(e, failed, "the token does not allow to follow this");

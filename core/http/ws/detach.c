@@ -15,7 +15,7 @@
 
 enum { EARLY_MAX = 64 * 1024, ESTABLISHED = 1 };
 
-/* ---- which descriptor -------------------------------------------------------------------------------------------------------- */
+/* ---- which descriptor -------------------------------------------------------------------------------------------- */
 
 /* The connection's own addresses, as civetweb took them from accept(): never what a proxy's headers say. */
 static bool is_pair(int fd, const struct mg_request_info *info) {
@@ -28,8 +28,8 @@ static bool is_pair(int fd, const struct mg_request_info *info) {
          inet_ntop(AF_INET, &peer.sin_addr, text, sizeof text) && strcmp(text, info->remote_addr) == 0;
 }
 
-/* Where every address of this machine is listened on, the same peer address and port may be connected to two of them, and
- * civetweb does not say which: two matches are none. */
+/* Where every address of this machine is listened on, the same peer address and port may be connected to two of them,
+ * and civetweb does not say which: two matches are none. */
 static bool is_only_match(int fd, const struct mg_request_info *info) {
   for (int other = 3; other < DESCRIPTOR_LEAST; other++)
     if (other != fd && is_pair(other, info)) return false;
@@ -64,10 +64,10 @@ int detach_take(const struct mg_connection *connection, int fd, int dead) {
   return -1;
 }
 
-/* ---- what civetweb has read --------------------------------------------------------------------------------------------------- */
+/* ---- what civetweb has read -------------------------------------------------------------------------------------- */
 
-/* The request lies in civetweb's buffer with its separators overwritten: behind the last value's end (CR, LF) stand the CR and
- * LF of the empty line. Everything else is not a head as we know it. */
+/* The request lies in civetweb's buffer with its separators overwritten: behind the last value's end (CR, LF) stand the
+ * CR and LF of the empty line. Everything else is not a head as we know it. */
 static const char *head_end(const struct mg_request_info *info) {
   static const char tail[4] = {'\0', '\0', '\r', '\0'};
   if (!info->num_headers) return NULL;
@@ -76,7 +76,8 @@ static const char *head_end(const struct mg_request_info *info) {
   return memcmp(end, tail, sizeof tail) == 0 ? end + sizeof tail : NULL;
 }
 
-/* Bytes that civetweb took from the kernel: all received less those still there. Read twice, since more may come meanwhile. */
+/* Bytes that civetweb took from the kernel: all received less those still there. Read twice, since more may come
+ * meanwhile. */
 static bool bytes_taken(int fd, size_t *taken) {
   for (int try = 0; try < 100; try++) {
     struct tcp_info before = {0}, after = {0};
@@ -84,7 +85,8 @@ static bool bytes_taken(int fd, size_t *taken) {
     int unread = 0;
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &before, &size) || ioctl(fd, SIOCINQ, &unread)) return false;
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &after, &size_after)) return false;
-    if (size <= offsetof(struct tcp_info, tcpi_bytes_sent) || after.tcpi_bytes_sent) return false; /* not its first request */
+    if (size <= offsetof(struct tcp_info, tcpi_bytes_sent) || after.tcpi_bytes_sent)
+      return false;                                     /* not its first request */
     if (before.tcpi_state != ESTABLISHED) return false; /* a FIN would count as a byte */
     if (before.tcpi_bytes_received != after.tcpi_bytes_received) continue;
     *taken = (size_t)before.tcpi_bytes_received - (size_t)unread;

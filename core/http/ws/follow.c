@@ -1,5 +1,5 @@
-/* /ws: one job or one batch, from `state` to its end. The mailbox is opened before `state` is asked for, so that nothing falls
- * between them: what is stored and already in `state` is left out by its seq. */
+/* /ws: one job or one batch, from `state` to its end. The mailbox is opened before `state` is asked for, so that
+ * nothing falls between them: what is stored and already in `state` is left out by its seq. */
 #include <string.h>
 
 #include "ws/parts.h"
@@ -29,7 +29,8 @@ void follow_begin(struct socket *s, const struct topic *topic, bool replay, uint
   uint64_t last = 0; /* a batch's state does not say what it holds: at least this */
   enum err failed = follower_subscribe(s->follower, &what, &e);
   if (!failed && !job) failed = access_last(s->server, topic, &last, &e);
-  if (!failed) failed = options->state(options->context, job ? topic->id : NULL, job ? NULL : topic->id, &state, &matter, &e);
+  if (!failed)
+    failed = options->state(options->context, job ? topic->id : NULL, job ? NULL : topic->id, &state, &matter, &e);
   if (!failed && !principal_may_see(&s->principal, &matter)) failed = ERR_DENIED;
   if (failed == ERR_NOT_FOUND && admin) {
     socket_close(s, CLOSE_NOT_FOUND, job ? "there is no such job" : "there is no such batch");
@@ -49,7 +50,9 @@ void follow_begin(struct socket *s, const struct topic *topic, bool replay, uint
   if (tell_end_again(s, &what, seq, &e)) socket_close(s, CLOSE_INTERNAL, "the events cannot be read now: try again");
 }
 
-bool follow_wants(struct socket *s, const struct letter *letter) { return !letter->stored || letter->seq > s->last_seq; }
+bool follow_wants(struct socket *s, const struct letter *letter) {
+  return !letter->stored || letter->seq > s->last_seq;
+}
 
 void follow_told(struct socket *s, const struct letter *letter) {
   if (!letter->stored) return;

@@ -2,15 +2,15 @@
 
 #include <string.h>
 
-/* ---- UTF-8 ------------------------------------------------------------------------------------------------------------- */
+/* ---- UTF-8 ------------------------------------------------------------------------------------------------------- */
 
 /* Lead bytes by range: how many follow, and the bounds of the first that does (RFC 3629 section 4). */
 static const struct {
   uint8_t first, last, missing, low, high;
 } leads[] = {
-    {0x00, 0x7f, 0, 0, 0},       {0xc2, 0xdf, 1, 0x80, 0xbf}, {0xe0, 0xe0, 2, 0xa0, 0xbf}, {0xe1, 0xec, 2, 0x80, 0xbf},
-    {0xed, 0xed, 2, 0x80, 0x9f}, {0xee, 0xef, 2, 0x80, 0xbf}, {0xf0, 0xf0, 3, 0x90, 0xbf}, {0xf1, 0xf3, 3, 0x80, 0xbf},
-    {0xf4, 0xf4, 3, 0x80, 0x8f},
+    {0x00, 0x7f, 0, 0, 0},       {0xc2, 0xdf, 1, 0x80, 0xbf}, {0xe0, 0xe0, 2, 0xa0, 0xbf},
+    {0xe1, 0xec, 2, 0x80, 0xbf}, {0xed, 0xed, 2, 0x80, 0x9f}, {0xee, 0xef, 2, 0x80, 0xbf},
+    {0xf0, 0xf0, 3, 0x90, 0xbf}, {0xf1, 0xf3, 3, 0x80, 0xbf}, {0xf4, 0xf4, 3, 0x80, 0x8f},
 };
 
 static bool utf8_lead(struct utf8 *u, uint8_t byte) {
@@ -34,7 +34,7 @@ bool utf8_feed(struct utf8 *u, const uint8_t *data, size_t size) {
   return true;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static bool is_control(uint8_t opcode) { return opcode & 8; }
 
@@ -50,9 +50,11 @@ static enum close_code head_begin(struct frame_reader *r) {
   r->fin = r->head[0] & 0x80;
   r->opcode = r->head[0] & 0x0f;
   bool known = r->opcode <= OPCODE_BINARY || (r->opcode >= OPCODE_CLOSE && r->opcode <= OPCODE_PONG);
-  if (r->head[0] & 0x70 || !known || !(r->head[1] & 0x80)) return CLOSE_PROTOCOL; /* RSV, opcode, no mask: sections 5.2, 5.1 */
+  if (r->head[0] & 0x70 || !known || !(r->head[1] & 0x80))
+    return CLOSE_PROTOCOL; /* RSV, opcode, no mask: sections 5.2, 5.1 */
   if (is_control(r->opcode) && (!r->fin || length > CONTROL_MAX)) return CLOSE_PROTOCOL; /* section 5.5 */
-  if (!is_control(r->opcode) && (r->opcode == OPCODE_CONTINUATION) != (r->message_type != 0)) return CLOSE_PROTOCOL; /* 5.4 */
+  if (!is_control(r->opcode) && (r->opcode == OPCODE_CONTINUATION) != (r->message_type != 0))
+    return CLOSE_PROTOCOL; /* 5.4 */
   r->need = (uint8_t)(2 + (length == 126 ? 2 : length == 127 ? 8 : 0) + 4);
   return 0;
 }
@@ -107,7 +109,8 @@ static enum close_code frame_end(struct frame_reader *r, frame_received *call, v
 static enum close_code payload_read(struct frame_reader *r, uint8_t **data, const uint8_t *end) {
   size_t size = (size_t)(end - *data) < r->length - r->done ? (size_t)(end - *data) : r->length - r->done;
   unmask(r, *data, size);
-  if (!is_control(r->opcode) && r->message_type == OPCODE_TEXT && !utf8_feed(&r->utf8, *data, size)) return CLOSE_NOT_UTF8;
+  if (!is_control(r->opcode) && r->message_type == OPCODE_TEXT && !utf8_feed(&r->utf8, *data, size))
+    return CLOSE_NOT_UTF8;
   if (size) buf_add(is_control(r->opcode) ? &r->control : &r->message, *data, size);
   r->done += (uint32_t)size;
   *data += size;
@@ -134,7 +137,7 @@ void frame_reader_clear(struct frame_reader *reader) {
   buf_free(&reader->control);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 void frame_write(struct buf *out, enum opcode opcode, const void *data, size_t size) {
   uint8_t head[FRAME_HEAD_MAX] = {(uint8_t)(0x80 | opcode)};
@@ -156,9 +159,7 @@ void frame_write_close(struct buf *out, enum close_code code, const char *reason
 
 /* Section 7.4: what may stand on the wire. 1012 to 1014 were registered later. */
 static bool code_is_valid(unsigned code) {
-  static const struct {
-    unsigned first, last;
-  } valid[] = {{1000, 1003}, {1007, 1014}, {3000, 4999}};
+  static const struct { unsigned first, last; } valid[] = {{1000, 1003}, {1007, 1014}, {3000, 4999}};
   for (size_t i = 0; i < sizeof valid / sizeof *valid; i++)
     if (code >= valid[i].first && code <= valid[i].last) return true;
   return false;
@@ -170,7 +171,9 @@ enum close_code frame_close_code(const char *data, size_t size, enum close_code 
   if (!size) return CLOSE_NO_CODE;
   unsigned code = size > 1 ? (unsigned)bytes[0] << 8 | bytes[1] : 0;
   struct utf8 utf8 = {0};
-  if (!code_is_valid(code)) *wrong = CLOSE_PROTOCOL;
-  else if (!utf8_feed(&utf8, bytes + 2, size - 2) || utf8.missing) *wrong = CLOSE_NOT_UTF8;
+  if (!code_is_valid(code))
+    *wrong = CLOSE_PROTOCOL;
+  else if (!utf8_feed(&utf8, bytes + 2, size - 2) || utf8.missing)
+    *wrong = CLOSE_NOT_UTF8;
   return (enum close_code)code;
 }

@@ -1,7 +1,7 @@
 /* frame.h - frames of RFC 6455, the server's side: a reader that is fed whatever bytes came, and a writer.
  *
- * The reader judges a frame by its head, before any byte of the payload is there: a declared length never makes it allocate
- * or wait. It keeps a message only while one is being received. */
+ * The reader judges a frame by its head, before any byte of the payload is there: a declared length never makes it
+ * allocate or wait. It keeps a message only while one is being received. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,7 +28,8 @@ enum close_code {
 };
 enum { MESSAGE_MAX = 64 * 1024, CONTROL_MAX = 125, FRAME_HEAD_MAX = 10 };
 
-/* Incremental: state 0 is between characters. False: not UTF-8 (RFC 3629: no surrogates, nothing overlong, up to U+10FFFF). */
+/* Incremental: state 0 is between characters. False: not UTF-8 (RFC 3629: no surrogates, nothing overlong, up to
+ * U+10FFFF). */
 struct utf8 {
   uint8_t missing, low, high; /* bytes to come, bounds of the next */
 };
@@ -48,7 +49,8 @@ struct frame_reader {
   struct buf message, control;
 };
 /* Takes bytes (and unmasks them in place). 0, or the close code that they deserve: nothing more is read then. */
-enum close_code frame_read(struct frame_reader *reader, uint8_t *data, size_t size, frame_received *call, void *context);
+enum close_code frame_read(struct frame_reader *reader, uint8_t *data, size_t size, frame_received *call,
+                           void *context);
 void frame_reader_clear(struct frame_reader *reader);
 
 /* Appends one frame, unfragmented and unmasked. */

@@ -1,6 +1,6 @@
 /* On civetweb's thread: who comes, with which credential, for what. The HTTP server has checked that it is a handshake
- * (version, key, method). A handshake is refused with a status only for what is wrong with the connection; what is wrong with
- * the client's request is said by a close code, which browsers let a page see. */
+ * (version, key, method). A handshake is refused with a status only for what is wrong with the connection; what is
+ * wrong with the client's request is said by a close code, which browsers let a page see. */
 #include <civetweb.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,20 +20,24 @@
 static const char protocol[] = "stagemill.v1", token_protocol[] = "stagemill.token.", stream_path[] = "/api/v1/stream";
 enum { ANSWERED = 1, CIVETWEB_GOES_ON = 0 };
 
-static int refuse(struct ws_server *server, const struct mg_connection *connection, const char *status, const char *code,
-                  const char *detail) {
+static int refuse(struct ws_server *server, const struct mg_connection *connection, const char *status,
+                  const char *code, const char *detail) {
   atomic_fetch_add(&server->refused, 1);
-  struct mg_connection *c = (struct mg_connection *)(uintptr_t)connection; /* civetweb's handler gets it const, mg_printf not */
+  struct mg_connection *c =
+      (struct mg_connection *)(uintptr_t)connection; /* civetweb's handler gets it const, mg_printf not */
   struct buf buf_auto body = {0};
-  buf_format(&body, "{\"type\":\"urn:stagemill:%s\",\"title\":\"%s\",\"status\":%.3s,\"detail\":\"%s\",\"code\":\"%s\"}", code,
+  buf_format(&body,
+             "{\"type\":\"urn:stagemill:%s\",\"title\":\"%s\",\"status\":%.3s,\"detail\":\"%s\",\"code\":\"%s\"}", code,
              status + 4, status, detail, code);
-  mg_printf(c, "HTTP/1.1 %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n%s",
-            status, body.size, *status == '5' ? "Retry-After: 5\r\n" : "", buf_string(&body));
+  mg_printf(
+      c,
+      "HTTP/1.1 %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n%s",
+      status, body.size, *status == '5' ? "Retry-After: 5\r\n" : "", buf_string(&body));
   mg_disable_connection_keep_alive(c);
   return ANSWERED;
 }
 
-/* ---- what the request says --------------------------------------------------------------------------------------------------- */
+/* ---- what the request says --------------------------------------------------------------------------------------- */
 
 /* A query parameter, decoded and owned; NULL: absent. */
 static char *query(const struct mg_connection *connection, const char *name) {
@@ -85,7 +89,7 @@ static bool authenticate(struct socket *s, const struct mg_connection *connectio
   return token ? session_authenticate(s, token, e) : by_ticket(s, ticket, e);
 }
 
-/* ---- what is answered ---------------------------------------------------------------------------------------------------------- */
+/* ---- what is answered -------------------------------------------------------------------------------------------- */
 
 /* RFC 6455 section 4.2.2. */
 static void write_answer(struct buf *out, const struct mg_connection *connection) {
@@ -96,8 +100,10 @@ static void write_answer(struct buf *out, const struct mg_connection *connection
   char accept[64];
   EVP_Digest(joined, strlen(joined), digest, NULL, EVP_sha1(), NULL);
   EVP_EncodeBlock((unsigned char *)accept, digest, 20);
-  buf_format(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-             "Sec-WebSocket-Accept: %s\r\n", accept);
+  buf_format(out,
+             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Accept: %s\r\n",
+             accept);
   if (ours && strcmp(ours, protocol) == 0) buf_format(out, "Sec-WebSocket-Protocol: %s\r\n", protocol);
   buf_text(out, "\r\n");
 }
@@ -108,13 +114,17 @@ static bool read_since(const char *text, uint64_t *since) {
 }
 
 static void begin_follow(struct socket *s, const struct mg_connection *connection) {
-  mem_auto char *job = query(connection, "jobId"), *batch = query(connection, "batchId"), *since = query(connection, "since");
+  mem_auto char *job = query(connection, "jobId"), *batch = query(connection, "batchId"),
+                *since = query(connection, "since");
   const char *id = job && *job ? job : batch && *batch ? batch : NULL;
   struct topic topic = {.kind = id == job ? TOPIC_JOB : TOPIC_BATCH, .id = id};
   uint64_t seq = 0;
-  if (!id || strlen(id) > 255) socket_close(s, CLOSE_UNKNOWN_CLIENT, "jobId or batchId is missing");
-  else if (since && !read_since(since, &seq)) socket_close(s, CLOSE_POLICY, "since must be the seq of an event that came before");
-  else follow_begin(s, &topic, since != NULL, seq);
+  if (!id || strlen(id) > 255)
+    socket_close(s, CLOSE_UNKNOWN_CLIENT, "jobId or batchId is missing");
+  else if (since && !read_since(since, &seq))
+    socket_close(s, CLOSE_POLICY, "since must be the seq of an event that came before");
+  else
+    follow_begin(s, &topic, since != NULL, seq);
 }
 
 /* Who it is and what it is for; whatever is wrong ends in a CLOSE behind the handshake. */
@@ -133,7 +143,7 @@ static void begin(struct socket *s, const struct mg_connection *connection) {
   }
 }
 
-/* ---- civetweb's handlers ------------------------------------------------------------------------------------------------------- */
+/* ---- civetweb's handlers ----------------------------------------------------------------------------------------- */
 
 static void prepare(int fd) {
   int on = 1, bytes = SNDBUF_BYTES;
@@ -168,19 +178,24 @@ static int go_pooled(struct ws_server *server, struct socket *s, const struct mg
 static int connect_counted(struct ws_server *server, const struct mg_connection *connection) {
   const struct mg_request_info *info = mg_get_request_info(connection);
   bool is_session = strcmp(info->local_uri, stream_path) == 0;
-  if (atomic_load(&server->draining)) return refuse(server, connection, "503 Service Unavailable", "busy", "the service is about to stop");
+  if (atomic_load(&server->draining))
+    return refuse(server, connection, "503 Service Unavailable", "busy", "the service is about to stop");
   if (atomic_load(&server->count) >= server->options.followers_max)
     return refuse(server, connection, "503 Service Unavailable", "busy", "too many followers: try again later");
   if (!http_socket_origin_allowed(connection))
-    return refuse(server, connection, "403 Forbidden", "denied", "pages of this origin are not allowed: see cors.origins");
-  bool test = selftest_is_it(server, mg_get_header(connection, "Stagemill-Self-Test")), detach = test || selftest_passed(server);
+    return refuse(server, connection, "403 Forbidden", "denied",
+                  "pages of this origin are not allowed: see cors.origins");
+  bool test = selftest_is_it(server, mg_get_header(connection, "Stagemill-Self-Test")),
+       detach = test || selftest_passed(server);
   int fd = http_socket_descriptor(connection);
   struct buf buf_auto early = {0};
   if (!detach_matches(connection, fd, server->any_address)) fd = -1;
   struct socket *s = socket_new(server, -1, is_session);
   int done = -1;
-  if (fd >= 0 && detach && detach_early_bytes(connection, fd, &early)) done = go_detached(server, s, connection, fd, &early);
-  else if (fd >= 0 && !test) done = go_pooled(server, s, connection, fd);
+  if (fd >= 0 && detach && detach_early_bytes(connection, fd, &early))
+    done = go_detached(server, s, connection, fd, &early);
+  else if (fd >= 0 && !test)
+    done = go_pooled(server, s, connection, fd);
   if (done >= 0) {
     if (!test) atomic_fetch_add(&server->accepted, 1);
     return done;

@@ -1,11 +1,11 @@
 /* parts.h - what the files of the socket server share. Private to core/http/ws.
  *
  *   civetweb's thread: handshake.c checks who comes, makes a socket, detaches its descriptor, hands it over
- *   the server's thread: server.c (epoll) -> socket.c (bytes, frames, closing) -> follow.c (/ws), session.c (/api/v1/stream)
- *   any thread: the hub wakes a socket; server.c keeps a list of the woken
+ *   the server's thread: server.c (epoll) -> socket.c (bytes, frames, closing) -> follow.c (/ws), session.c
+ * (/api/v1/stream) any thread: the hub wakes a socket; server.c keeps a list of the woken
  *
- * A socket belongs to the server's thread from socket_hand_over on. server->lock covers the lists that other threads put
- * sockets into, and inboxes. Lock order: the hub's, then server->lock. */
+ * A socket belongs to the server's thread from socket_hand_over on. server->lock covers the lists that other threads
+ * put sockets into, and inboxes. Lock order: the hub's, then server->lock. */
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,11 +20,11 @@
 struct mg_connection;
 
 enum {
-  OUT_MAX = 256 * 1024,       /* what waits unsent for a peer that asks faster than it reads */
-  BATCH_BYTES = 64 * 1024,    /* packed into one send */
-  READ_TURN = 32 * 1024,      /* of one socket before the others have theirs */
-  SNDBUF_BYTES = 64 * 1024,   /* the kernel doubles it */
-  CLOSING_US = 5 * 1000000,   /* for the peer to answer a CLOSE */
+  OUT_MAX = 256 * 1024,     /* what waits unsent for a peer that asks faster than it reads */
+  BATCH_BYTES = 64 * 1024,  /* packed into one send */
+  READ_TURN = 32 * 1024,    /* of one socket before the others have theirs */
+  SNDBUF_BYTES = 64 * 1024, /* the kernel doubles it */
+  CLOSING_US = 5 * 1000000, /* for the peer to answer a CLOSE */
   FIRST_MESSAGE_US = 10 * 1000000,
 };
 
@@ -50,15 +50,17 @@ struct socket {
   struct buf out; /* unsent; freed when empty */
   size_t out_sent;
   bool peer_closed, drop_input; /* its CLOSE came; it broke the protocol */
-  int64_t ping_at_us, blocked_us, deadline_us; /* monotonic; blocked 0: not; deadline of a first message or a closing, 0: none */
-  bool pinged;                                 /* and not heard of since */
+  int64_t ping_at_us, blocked_us,
+      deadline_us; /* monotonic; blocked 0: not; deadline of a first message or a closing, 0: none */
+  bool pinged;     /* and not heard of since */
   struct follower *follower;
   bool authenticated, unknown; /* unknown: counted in server->unknown */
   struct principal principal;
   /* /ws */
   uint64_t last_seq; /* stored events up to here are told already */
   bool ended, succeeded;
-  /* Bytes that did not come by the descriptor (server->lock): early ones, and frames that civetweb's reader passes on. */
+  /* Bytes that did not come by the descriptor (server->lock): early ones, and frames that civetweb's reader passes on.
+   */
   struct buf inbox;
   const struct mg_connection *pooled; /* civetweb reads it; NULL: we do */
   struct socket *next_pooled;         /* server->lock */
@@ -83,27 +85,27 @@ struct ws_server {
   struct selftest *selftest;
 };
 
-/* ---- server.c ----------------------------------------------------------------------------------------------------------- */
+/* ---- server.c ---------------------------------------------------------------------------------------------------- */
 
-int64_t ws_now_us(void); /* monotonic */
-void server_adopt(struct socket *socket);     /* [any] hands a finished socket over */
-void server_wake(void *socket);               /* [any] the hub's `wake` */
+int64_t ws_now_us(void);                        /* monotonic */
+void server_adopt(struct socket *socket);       /* [any] hands a finished socket over */
+void server_wake(void *socket);                 /* [any] the hub's `wake` */
 void server_wake_locked(struct socket *socket); /* the same, server->lock held */
 
-/* ---- socket.c: [the server's thread] ---------------------------------------------------------------------------------------- */
+/* ---- socket.c: [the server's thread] ----------------------------------------------------------------------------- */
 
 struct socket *socket_new(struct ws_server *server, int fd, bool is_session); /* [any] */
 void socket_free(struct socket **socket);
 void socket_read(struct socket *socket);
-void socket_write(struct socket *socket);                                  /* what waits, then what its follower has */
-bool socket_has_more(const struct socket *socket);                         /* to do without being told of anything */
-void socket_send(struct socket *socket, const char *text, size_t size);    /* a text frame */
+void socket_write(struct socket *socket);                               /* what waits, then what its follower has */
+bool socket_has_more(const struct socket *socket);                      /* to do without being told of anything */
+void socket_send(struct socket *socket, const char *text, size_t size); /* a text frame */
 void socket_send_value(struct socket *socket, const struct value *value);
 void socket_close(struct socket *socket, enum close_code code, const char *reason);
 void socket_gone(struct socket *socket);
 void socket_tick(struct socket *socket, int64_t now_us, int64_t wall_us);
 
-/* ---- handshake.c, pooled.c, selftest.c --------------------------------------------------------------------------------------- */
+/* ---- handshake.c, pooled.c, selftest.c --------------------------------------------------------------------------- */
 
 void handshake_attach(struct ws_server *server, struct mg_context *civetweb);
 void pooled_attach(struct ws_server *server, struct socket *socket, const struct mg_connection *connection);
@@ -116,7 +118,7 @@ void selftest_end(struct ws_server *server);
 bool selftest_passed(struct ws_server *server);
 bool selftest_is_it(struct ws_server *server, const char *nonce); /* the self-test's own connection */
 
-/* ---- access.c: whose is what ------------------------------------------------------------------------------------------------- */
+/* ---- access.c: whose is what ------------------------------------------------------------------------------------- */
 
 /* ERR_NOT_FOUND: no such job or batch, or not for this one to see. ERR_DENIED: not with this token. */
 enum err access_check(struct ws_server *server, const struct principal *p, const struct topic *topic, struct error *e);
@@ -127,7 +129,7 @@ bool access_by_cursor(enum topic_kind kind);
 /* The last event there is of a topic: its seq (job, batch), or the cursor of everything. */
 enum err access_last(struct ws_server *server, const struct topic *topic, uint64_t *last, struct error *e);
 
-/* ---- follow.c, session.c ------------------------------------------------------------------------------------------------------ */
+/* ---- follow.c, session.c ----------------------------------------------------------------------------------------- */
 
 /* /ws, on civetweb's thread: attaches the follower, fetches `state`. */
 void follow_begin(struct socket *socket, const struct topic *topic, bool replay, uint64_t since);

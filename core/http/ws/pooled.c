@@ -1,7 +1,7 @@
-/* Sockets that stay with civetweb: where detaching failed its test, or cannot be told to be safe. civetweb's thread reads the
- * frames; each is framed again and goes the way of the others, through the same checks (but for masks, and for length before
- * allocation: its reader takes what is declared). Sending stays with the server's thread, on a descriptor of its own, and never
- * blocks. */
+/* Sockets that stay with civetweb: where detaching failed its test, or cannot be told to be safe. civetweb's thread
+ * reads the frames; each is framed again and goes the way of the others, through the same checks (but for masks, and
+ * for length before allocation: its reader takes what is declared). Sending stays with the server's thread, on a
+ * descriptor of its own, and never blocks. */
 #include <civetweb.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* Whether taking sockets away from civetweb works with the library that is installed and the kernel that runs: tried once at
- * start, on the real server, by a client that sends its first frame together with its request. Real followers wait for the
- * result (milliseconds); when it is bad they stay with civetweb's reader. */
+/* Whether taking sockets away from civetweb works with the library that is installed and the kernel that runs: tried
+ * once at start, on the real server, by a client that sends its first frame together with its request. Real followers
+ * wait for the result (milliseconds); when it is bad they stay with civetweb's reader. */
 #include <arpa/inet.h>
 #include <civetweb.h>
 #include <errno.h>
@@ -31,7 +31,7 @@ struct selftest {
   bool running, done, passed, stop;
 };
 
-/* ---- its client ------------------------------------------------------------------------------------------------------------ */
+/* ---- its client -------------------------------------------------------------------------------------------------- */
 
 static int connect_to(const struct sockaddr_in *address) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -76,13 +76,16 @@ static enum outcome try_once(struct selftest *t) {
   struct buf buf_auto out = {0}, seen = {0};
   fd_auto int fd = connect_to(&t->address);
   if (fd < 0) return OUTCOME_FAILED;
-  buf_format(&out, "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2VsZnRlc3RzZWxmdGVzdA==\r\nStagemill-Self-Test: %s\r\n\r\n",
-             http_socket_paths[1], t->nonce);
+  buf_format(
+      &out,
+      "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2VsZnRlc3RzZWxmdGVzdA==\r\nStagemill-Self-Test: %s\r\n\r\n",
+      http_socket_paths[1], t->nonce);
   add_ping(&out, "early");
   if (!send_all(fd, &out)) return OUTCOME_FAILED;
   bool early = await_pong(fd, &seen, "early");
-  if (seen.size > 12 && strncmp(seen.data, "HTTP/1.1 503", 12) == 0) return OUTCOME_LATER; /* the server is not ready yet */
+  if (seen.size > 12 && strncmp(seen.data, "HTTP/1.1 503", 12) == 0)
+    return OUTCOME_LATER;                                       /* the server is not ready yet */
   nanosleep(&(struct timespec){.tv_nsec = 20 * 1000000}, NULL); /* civetweb has closed its dead end by now */
   add_ping(&out, "later");
   return early && send_all(fd, &out) && await_pong(fd, &seen, "later") ? OUTCOME_PASSED : OUTCOME_FAILED;
@@ -103,8 +106,9 @@ static void *selftest_run(void *context) {
     if (outcome == OUTCOME_LATER) nanosleep(&(struct timespec){.tv_nsec = 10 * 1000000}, NULL);
   }
   if (outcome != OUTCOME_PASSED && !stopped(t))
-    log_warning("followers stay with the HTTP library's own threads, %u at most: taking their sockets over failed its test",
-                t->server->pooled_max);
+    log_warning(
+        "followers stay with the HTTP library's own threads, %u at most: taking their sockets over failed its test",
+        t->server->pooled_max);
   pthread_mutex_lock(&t->lock);
   t->done = true;
   t->passed = outcome == OUTCOME_PASSED;
@@ -113,7 +117,7 @@ static void *selftest_run(void *context) {
   return NULL;
 }
 
-/* ---- for the server ---------------------------------------------------------------------------------------------------------- */
+/* ---- for the server ---------------------------------------------------------------------------------------------- */
 
 void selftest_start(struct ws_server *server) {
   struct selftest *t = server->selftest = mem_alloc(sizeof *t);
@@ -125,7 +129,8 @@ void selftest_start(struct ws_server *server) {
   pthread_mutex_init(&t->lock, NULL);
   pthread_cond_init(&t->change, NULL);
   if (!server->any_address) snprintf(host, sizeof host, "%.*s", (int)strcspn(listen, ":"), listen);
-  bool known = mg_get_server_ports(server->civetweb, 1, &port) == 1 && inet_pton(AF_INET, host, &t->address.sin_addr) == 1;
+  bool known =
+      mg_get_server_ports(server->civetweb, 1, &port) == 1 && inet_pton(AF_INET, host, &t->address.sin_addr) == 1;
   t->address.sin_family = AF_INET;
   t->address.sin_port = htons((uint16_t)port.port);
   t->done = server->options.no_detach || !known || RAND_bytes(random, sizeof random) != 1;
@@ -141,7 +146,8 @@ bool selftest_passed(struct ws_server *server) {
   clock_gettime(CLOCK_REALTIME, &until);
   until.tv_sec += WAIT_S;
   pthread_mutex_lock(&t->lock);
-  while (!t->done && pthread_cond_timedwait(&t->change, &t->lock, &until) == 0) {}
+  while (!t->done && pthread_cond_timedwait(&t->change, &t->lock, &until) == 0) {
+  }
   bool passed = t->passed;
   pthread_mutex_unlock(&t->lock);
   return passed;

@@ -1,4 +1,5 @@
-/* The one thread that owns every socket: waits, lets each socket that has something to do have a turn, looks at the clock. */
+/* The one thread that owns every socket: waits, lets each socket that has something to do have a turn, looks at the
+ * clock. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@ int64_t ws_now_us(void) {
   return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* ---- from other threads -------------------------------------------------------------------------------------------------- */
+/* ---- from other threads ------------------------------------------------------------------------------------------ */
 
 static void signal_thread(struct ws_server *server) {
   if (server->signalled) return;
@@ -60,7 +61,7 @@ void server_adopt(struct socket *s) {
   pthread_mutex_unlock(&s->server->lock);
 }
 
-/* ---- its own ----------------------------------------------------------------------------------------------------------------- */
+/* ---- its own ----------------------------------------------------------------------------------------------------- */
 
 static void list_socket(struct ws_server *server, struct socket *s) {
   s->next = server->sockets;
@@ -75,7 +76,8 @@ static void list_socket(struct ws_server *server, struct socket *s) {
 static void drop_socket(struct ws_server *server, struct socket *s) {
   follower_detach(server->options.hub, &s->follower); /* nobody wakes it after this, but for civetweb's reader: */
   pthread_mutex_lock(&server->lock);
-  if (s->pooled && !s->pooled_end) { /* which still has it, and is told by the end of its stream; pooled_close brings it back */
+  if (s->pooled &&
+      !s->pooled_end) { /* which still has it, and is told by the end of its stream; pooled_close brings it back */
     pthread_mutex_unlock(&server->lock);
     shutdown(s->fd, SHUT_RDWR);
     return;
@@ -130,8 +132,10 @@ static void run_turn(struct ws_server *server, struct turn *turn) {
     if (!s->previous) list_socket(server, s);
     if (s->phase != PHASE_GONE) socket_read(s);
     if (s->phase != PHASE_GONE) socket_write(s);
-    if (s->phase == PHASE_GONE) drop_socket(server, s);
-    else if (socket_has_more(s)) turn_add(turn, s);
+    if (s->phase == PHASE_GONE)
+      drop_socket(server, s);
+    else if (socket_has_more(s))
+      turn_add(turn, s);
   }
 }
 
@@ -163,7 +167,8 @@ static void look_at_clock(struct ws_server *server, struct turn *turn, int64_t n
 static void *server_run(void *context) {
   struct ws_server *server = context;
   struct turn turn = {.last = &turn.first};
-  int64_t tick_us = server->options.ping_us / 4 < TICK_US ? server->options.ping_us / 4 : TICK_US, next_us = ws_now_us() + tick_us;
+  int64_t tick_us = server->options.ping_us / 4 < TICK_US ? server->options.ping_us / 4 : TICK_US,
+          next_us = ws_now_us() + tick_us;
   for (bool stop = false; !stop;) {
     int64_t now_us = ws_now_us();
     hear_events(server, &turn, turn.first ? 0 : next_us - now_us);
@@ -181,7 +186,9 @@ static void *server_run(void *context) {
   return NULL;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 /* A follower is a descriptor: as many as were asked for should fit, as far as the hard limit goes. */
 static void raise_limit(const struct ws_server *server) {
@@ -277,7 +284,10 @@ void ws_server_destroy(struct ws_server **at) {
 }
 
 void ws_statistics(struct ws_server *server, struct ws_statistics *statistics) {
-  *statistics = (struct ws_statistics){.sockets = atomic_load(&server->count), .accepted = atomic_load(&server->accepted),
-                                       .refused = atomic_load(&server->refused), .evicted = atomic_load(&server->evicted),
-                                       .detached = atomic_load(&server->detached), .pooled = atomic_load(&server->pooled)};
+  *statistics = (struct ws_statistics){.sockets = atomic_load(&server->count),
+                                       .accepted = atomic_load(&server->accepted),
+                                       .refused = atomic_load(&server->refused),
+                                       .evicted = atomic_load(&server->evicted),
+                                       .detached = atomic_load(&server->detached),
+                                       .pooled = atomic_load(&server->pooled)};
 }

@@ -1,5 +1,5 @@
-/* /api/v1/stream: what a client says, as JSON objects with a "type". On /ws the same words are heard, but only `ping` means
- * anything there. */
+/* /api/v1/stream: what a client says, as JSON objects with a "type". On /ws the same words are heard, but only `ping`
+ * means anything there. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static void answer_error(struct socket *s, const struct value *message, const st
   socket_send_value(s, answer);
 }
 
-/* ---- who it is ----------------------------------------------------------------------------------------------------------- */
+/* ---- who it is --------------------------------------------------------------------------------------------------- */
 
 /* A second token renews the first: it must be of the same subject, since what was subscribed to stays. */
 bool session_authenticate(struct socket *s, const char *token, struct error *e) {
@@ -32,7 +32,8 @@ bool session_authenticate(struct socket *s, const char *token, struct error *e) 
   if (known && keyring_is_revoked(s->server->options.keyring, &fresh))
     known = error_set(e, ERR_DENIED, "the token is revoked") == ERR_OK;
   if (known && !access_may_follow(&fresh)) known = error_set(e, ERR_DENIED, "the token lacks the scope read") == ERR_OK;
-  if (known && s->authenticated && strcmp(fresh.subject ? fresh.subject : "", s->principal.subject ? s->principal.subject : ""))
+  if (known && s->authenticated &&
+      strcmp(fresh.subject ? fresh.subject : "", s->principal.subject ? s->principal.subject : ""))
     known = error_set(e, ERR_DENIED, "the token is of somebody else") == ERR_OK;
   if (!known) {
     principal_clear(&fresh);
@@ -63,7 +64,8 @@ void session_begin(struct socket *s) {
     s->unknown = true;
     s->deadline_us = ws_now_us() + FIRST_MESSAGE_US;
     if (atomic_fetch_add(&s->server->unknown, 1) >= s->server->options.followers_max / 4 + 1)
-      socket_close(s, CLOSE_TRY_LATER, "too many clients without a token: try again later, or bring it with the handshake");
+      socket_close(s, CLOSE_TRY_LATER,
+                   "too many clients without a token: try again later, or bring it with the handshake");
   }
   s->follower = follower_attach(s->server->options.hub, &(struct follower_options){.wake = server_wake, .context = s});
 }
@@ -73,7 +75,7 @@ void session_known(struct socket *s) {
   s->unknown = false;
 }
 
-/* ---- what it follows ------------------------------------------------------------------------------------------------------ */
+/* ---- what it follows --------------------------------------------------------------------------------------------- */
 
 /* A number, or text of digits: cursors are opaque to clients. */
 static enum err read_since(const struct value *message, bool *given, uint64_t *since, struct error *e) {
@@ -90,7 +92,8 @@ static enum err read_since(const struct value *message, bool *given, uint64_t *s
   return end ? ERR_OK : error_set(e, ERR_USAGE, "since must be the seq or cursor of an event that came before");
 }
 
-static enum err read_number(const struct value *message, const char *key, double most, double *number, struct error *e) {
+static enum err read_number(const struct value *message, const char *key, double most, double *number,
+                            struct error *e) {
   const struct value *v = value_get(message, key);
   *number = value_get_number(message, key, 0);
   if (value_is_null(v)) return ERR_OK;
@@ -115,7 +118,8 @@ static enum err subscribe(struct socket *s, const struct value *message, struct 
   if (read_number(message, "minStep", 100, &what->min_step_pct, e)) return e->code;
   if (read_number(message, "minInterval", 3600, &interval_s, e)) return e->code;
   if (access_check(s->server, &s->principal, &what->topic, e)) return e->code;
-  if (!given && access_last(s->server, &what->topic, &since, e)) return e->code; /* the answer tells it: no event is in doubt */
+  if (!given && access_last(s->server, &what->topic, &since, e))
+    return e->code; /* the answer tells it: no event is in doubt */
   what->min_interval_us = (int64_t)(interval_s * 1e6);
   what->replay = true;
   what->since_seq = what->since_cursor = since;
@@ -153,7 +157,7 @@ static void hear_ping(struct socket *s, const struct value *message) {
   socket_send_value(s, answer);
 }
 
-/* ---- what it says ---------------------------------------------------------------------------------------------------------- */
+/* ---- what it says ------------------------------------------------------------------------------------------------ */
 
 static const struct {
   const char *type;
@@ -170,8 +174,10 @@ static void hear(struct socket *s, const struct value *message) {
   const char *type = value_get_text(message, "type", "");
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
     if (strcmp(words[i].type, type) != 0 || (!s->is_session && !words[i].anywhere)) continue;
-    if (!s->authenticated && !words[i].open) socket_close(s, CLOSE_UNKNOWN_CLIENT, "the first message must bring a token");
-    else words[i].hear(s, message);
+    if (!s->authenticated && !words[i].open)
+      socket_close(s, CLOSE_UNKNOWN_CLIENT, "the first message must bring a token");
+    else
+      words[i].hear(s, message);
     return;
   }
   if (!s->is_session) return; /* whoever follows one job need not say anything: what it says is passed over */
@@ -192,7 +198,9 @@ void session_message(struct socket *s, const char *text, size_t size) {
     hear(s, message);
   } else if (s->is_session) {
     if (!e.code) error_set(&e, ERR_USAGE, "a message is a JSON object with a type");
-    if (s->authenticated) answer_error(s, NULL, &e);
-    else socket_close(s, CLOSE_UNKNOWN_CLIENT, "the first message must bring a token");
+    if (s->authenticated)
+      answer_error(s, NULL, &e);
+    else
+      socket_close(s, CLOSE_UNKNOWN_CLIENT, "the first message must bring a token");
   }
 }

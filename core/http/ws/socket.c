@@ -36,7 +36,7 @@ void socket_free(struct socket **at) {
 
 void socket_gone(struct socket *s) { s->phase = PHASE_GONE; }
 
-/* ---- out --------------------------------------------------------------------------------------------------------------- */
+/* ---- out --------------------------------------------------------------------------------------------------------- */
 
 static void blocked(struct socket *s) {
   s->writable = false;
@@ -111,7 +111,8 @@ static bool fill_batch(struct socket *s) {
   struct letter letter;
   enum taken taken = TAKEN_NOTHING;
   while (s->server->batch.size < BATCH_BYTES && (taken = follower_take(s->follower, &letter)) == TAKEN_MESSAGE) {
-    if (s->is_session || follow_wants(s, &letter)) frame_write(&s->server->batch, OPCODE_TEXT, letter.json, letter.size);
+    if (s->is_session || follow_wants(s, &letter))
+      frame_write(&s->server->batch, OPCODE_TEXT, letter.json, letter.size);
     if (!s->is_session) follow_told(s, &letter);
     letter_clear(&letter);
   }
@@ -130,11 +131,13 @@ void socket_write(struct socket *s) {
   push_out(s);
   if (s->phase == PHASE_OPEN && s->wants && s->follower && s->writable && !s->out.size) s->wants = fill_batch(s);
   push_out(s); /* a CLOSE that came of it */
-  if (s->phase == PHASE_CLOSING && !s->out.size && s->peer_closed) socket_gone(s); /* the server closes first: section 7.1.1 */
-  else if (s->phase == PHASE_CLOSING && !s->out.size && s->drop_input) shutdown(s->fd, SHUT_WR);
+  if (s->phase == PHASE_CLOSING && !s->out.size && s->peer_closed)
+    socket_gone(s); /* the server closes first: section 7.1.1 */
+  else if (s->phase == PHASE_CLOSING && !s->out.size && s->drop_input)
+    shutdown(s->fd, SHUT_WR);
 }
 
-/* ---- in ---------------------------------------------------------------------------------------------------------------- */
+/* ---- in ---------------------------------------------------------------------------------------------------------- */
 
 static void received_close(struct socket *s, const char *data, size_t size) {
   enum close_code wrong, code = frame_close_code(data, size, &wrong);
@@ -149,9 +152,12 @@ static bool received(void *context, enum opcode opcode, const char *data, size_t
     return false;
   }
   if (s->phase != PHASE_OPEN) return true;
-  if (opcode == OPCODE_PING) frame_write(unsent(s), OPCODE_PONG, data, size);
-  else if (opcode == OPCODE_BINARY) socket_close(s, CLOSE_UNSUPPORTED, "only text messages are understood");
-  else if (opcode == OPCODE_TEXT) session_message(s, data, size);
+  if (opcode == OPCODE_PING)
+    frame_write(unsent(s), OPCODE_PONG, data, size);
+  else if (opcode == OPCODE_BINARY)
+    socket_close(s, CLOSE_UNSUPPORTED, "only text messages are understood");
+  else if (opcode == OPCODE_TEXT)
+    session_message(s, data, size);
   return s->phase != PHASE_GONE;
 }
 
@@ -179,7 +185,8 @@ static void read_inbox(struct socket *s) {
 /* Until the kernel has no more, or others should have their turn; never while answers to what was read wait unsent. */
 void socket_read(struct socket *s) {
   char data[8192];
-  if (s->pooled || s->inbox.size) read_inbox(s); /* without civetweb's reader only early bytes: from before the hand-over */
+  if (s->pooled || s->inbox.size)
+    read_inbox(s); /* without civetweb's reader only early bytes: from before the hand-over */
   if (s->pooled) s->readable = false;
   for (size_t turn = 0; s->readable && s->phase != PHASE_GONE && turn < READ_TURN;) {
     if (s->phase == PHASE_OPEN && s->out.size > BATCH_BYTES) return;
@@ -203,7 +210,7 @@ bool socket_has_more(const struct socket *s) {
   return s->readable && (s->phase != PHASE_OPEN || s->out.size <= BATCH_BYTES);
 }
 
-/* ---- time -------------------------------------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 static void evict(struct socket *s) {
   atomic_fetch_add(&s->server->evicted, 1);
@@ -229,10 +236,13 @@ void socket_tick(struct socket *s, int64_t now_us, int64_t wall_us) {
   bool over = s->deadline_us && now_us >= s->deadline_us;
   if (s->phase == PHASE_CLOSING && over) socket_gone(s);
   if (s->phase != PHASE_OPEN) return;
-  if (s->blocked_us && now_us - s->blocked_us >= server->options.ping_us) evict(s);
-  else if (!s->authenticated && over) socket_close(s, CLOSE_UNKNOWN_CLIENT, "no token came");
+  if (s->blocked_us && now_us - s->blocked_us >= server->options.ping_us)
+    evict(s);
+  else if (!s->authenticated && over)
+    socket_close(s, CLOSE_UNKNOWN_CLIENT, "no token came");
   else if (s->authenticated && s->principal.expires_us && wall_us >= s->principal.expires_us)
     socket_close(s, CLOSE_DENIED, "the token has expired");
-  else if (now_us >= s->ping_at_us) ping(s, now_us);
+  else if (now_us >= s->ping_at_us)
+    ping(s, now_us);
   if (s->phase == PHASE_CLOSING) socket_write(s);
 }

@@ -1,11 +1,11 @@
-/* client.c - many followers in one thread: connects them, reads their frames, counts, and says how late messages were against the
- * time they carry. It knows just enough of the protocol to follow any of the servers compared.
+/* client.c - many followers in one thread: connects them, reads their frames, counts, and says how late messages were
+ * against the time they carry. It knows just enough of the protocol to follow any of the servers compared.
  *
  *   client PORT PATH COUNT STALLED HELLO       HELLO: sent as a text frame after the handshake ("": nothing)
  *   stdout: {"connected": N, "seconds": S}
- *   stdin:  measure EXPECTED SECONDS           until that many messages came to the healthy ones, or nothing for SECONDS
- *   stdout: {"delivered": N, "seconds": S, "p50_us": ..., "p99_us": ..., "max_us": ..., "closed": N}
- * STALLED of them stop to read after the handshake and are not counted. */
+ *   stdin:  measure EXPECTED SECONDS           until that many messages came to the healthy ones, or nothing for
+ * SECONDS stdout: {"delivered": N, "seconds": S, "p50_us": ..., "p99_us": ..., "max_us": ..., "closed": N} STALLED of
+ * them stop to read after the handshake and are not counted. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +45,7 @@ static void fail(const char *what) {
   exit(1);
 }
 
-/* ---- latencies: 32 buckets to each power of two, within 3 % --------------------------------------------------------------------- */
+/* ---- latencies: 32 buckets to each power of two, within 3 % ------------------------------------------------------ */
 
 static unsigned bucket_of(uint64_t us) {
   if (us < 64) return (unsigned)us;
@@ -77,13 +77,16 @@ static void heard(const char *text, size_t size, int64_t at_us) {
   if ((uint64_t)late_us > worst_us) worst_us = (uint64_t)late_us;
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- frames
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static void send_frame(int fd, int opcode, const char *data, size_t size) {
   char frame[6 + 125] = {(char)(0x80 | opcode), (char)(0x80 | size)};
   if (size > 125) return;
   memcpy(frame + 6, data, size);
-  if (send(fd, frame, 6 + size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EPIPE && errno != ECONNRESET)
+  if (send(fd, frame, 6 + size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EPIPE &&
+      errno != ECONNRESET)
     fail("send");
 }
 
@@ -95,10 +98,14 @@ static void lose(struct follower *f) {
 }
 
 static void frame(struct follower *f, int opcode, const char *data, size_t size, int64_t at_us) {
-  if (opcode == 1 && size == 1 && *data == '2') send_frame(f->fd, 1, "3", 1); /* engine.io's own ping */
-  else if (opcode == 1) heard(data, size, at_us);
-  else if (opcode == 9) send_frame(f->fd, 10, data, size);
-  else if (opcode == 8) lose(f);
+  if (opcode == 1 && size == 1 && *data == '2')
+    send_frame(f->fd, 1, "3", 1); /* engine.io's own ping */
+  else if (opcode == 1)
+    heard(data, size, at_us);
+  else if (opcode == 9)
+    send_frame(f->fd, 10, data, size);
+  else if (opcode == 8)
+    lose(f);
 }
 
 static size_t take_frames(struct follower *f, const char *data, size_t size, int64_t at_us) {
@@ -136,10 +143,11 @@ static void hear(struct follower *f) {
   if (f->rest) memcpy(f->rest, data + taken, f->rest_size);
 }
 
-/* ---- connecting ------------------------------------------------------------------------------------------------------------------ */
+/* ---- connecting -------------------------------------------------------------------------------------------------- */
 
 static void connect_one(struct follower *f, int port, const char *path, const char *hello) {
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in to = {
+      .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   char request[8192], answer[HEAD_ROOM];
   size_t got = 0;
   char *end = NULL;
@@ -147,8 +155,10 @@ static void connect_one(struct follower *f, int port, const char *path, const ch
   int small = 4096;
   if (f->stalled) setsockopt(f->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
   if (f->fd < 0 || connect(f->fd, (struct sockaddr *)&to, sizeof to)) fail("connect");
-  int size = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", path);
+  int size = snprintf(request, sizeof request,
+                      "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                      path);
   if (send(f->fd, request, (size_t)size, 0) != size) fail("send");
   while (!end) {
     ssize_t n = recv(f->fd, answer + got, sizeof answer - got - 1, 0);
@@ -184,9 +194,11 @@ static void measure(uint64_t expected, double quiet_s) {
     begun = (int64_t)delivered;
     heard_us = now_us();
   }
-  printf("{\"delivered\": %llu, \"seconds\": %.4f, \"p50_us\": %llu, \"p99_us\": %llu, \"max_us\": %llu, \"closed\": %u}\n",
-         (unsigned long long)delivered, delivered ? (double)(last_us - first_us) / 1e6 : 0, (unsigned long long)percentile(0.5),
-         (unsigned long long)percentile(0.99), (unsigned long long)worst_us, closed);
+  printf("{\"delivered\": %llu, \"seconds\": %.4f, \"p50_us\": %llu, \"p99_us\": %llu, \"max_us\": %llu, \"closed\": "
+         "%u}\n",
+         (unsigned long long)delivered, delivered ? (double)(last_us - first_us) / 1e6 : 0,
+         (unsigned long long)percentile(0.5), (unsigned long long)percentile(0.99), (unsigned long long)worst_us,
+         closed);
 }
 
 int main(int argc, char **argv) {

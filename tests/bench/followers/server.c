@@ -1,10 +1,10 @@
-/* server.c - our server of followers alone, for the benchmark: hub, keys, HTTP and sockets as in the daemon, and instead of the
- * engine a publisher that is told what to publish.
+/* server.c - our server of followers alone, for the benchmark: hub, keys, HTTP and sockets as in the daemon, and
+ * instead of the engine a publisher that is told what to publish.
  *
  *   stdout, first line: {"port": N, "path": "/ws?jobId=...&token=..."}
- *   stdin:              publish RATE SECONDS BYTES     messages a second, each of so many bytes, stamped with the time they were
- *                                                      due (microseconds of CLOCK_MONOTONIC), however late they are
- *   stdout:             {"published": N, "late_us": L, "evicted": E}   L: how late the last one was */
+ *   stdin:              publish RATE SECONDS BYTES     messages a second, each of so many bytes, stamped with the time
+ * they were due (microseconds of CLOCK_MONOTONIC), however late they are stdout:             {"published": N,
+ * "late_us": L, "evicted": E}   L: how late the last one was */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,8 +48,15 @@ static void publish_one(struct hub *hub, uint64_t seq, int64_t due_us, size_t by
                       (unsigned long long)seq, (long long)due_us);
   while ((size_t)size + 2 < bytes && (size_t)size + 3 < sizeof text) text[size++] = 'x';
   size += snprintf(text + size, sizeof text - (size_t)size, "\"}");
-  struct news news = {.subject = job, .job = job, .owner = "bench", .type = "stage", .seq = seq, .cursor = seq, .stored = true,
-                      .json = text, .json_size = (size_t)size};
+  struct news news = {.subject = job,
+                      .job = job,
+                      .owner = "bench",
+                      .type = "stage",
+                      .seq = seq,
+                      .cursor = seq,
+                      .stored = true,
+                      .json = text,
+                      .json_size = (size_t)size};
   hub_publish(hub, &news);
 }
 
@@ -60,7 +67,8 @@ static void publish(struct hub *hub, struct ws_server *ws, double rate, double s
   for (uint64_t i = 0; i < total; i++) {
     due_us = begun_us + (int64_t)((double)i * 1e6 / rate);
     int64_t early_us = due_us - now_us();
-    if (early_us > 0) nanosleep(&(struct timespec){.tv_sec = early_us / 1000000, .tv_nsec = early_us % 1000000 * 1000}, NULL);
+    if (early_us > 0)
+      nanosleep(&(struct timespec){.tv_sec = early_us / 1000000, .tv_nsec = early_us % 1000000 * 1000}, NULL);
     publish_one(hub, ++seq, due_us, bytes);
   }
   struct ws_statistics s;
@@ -104,7 +112,8 @@ int main(void) {
   struct bench b = {0};
   struct error e = {0};
   mem_auto char *token = NULL;
-  struct principal p = {.subject = subject, .scopes = SCOPE_READ, .expires_us = clock_wall(&clock_system) + 3600 * 1000000LL};
+  struct principal p = {
+      .subject = subject, .scopes = SCOPE_READ, .expires_us = clock_wall(&clock_system) + 3600 * 1000000LL};
   log_open(2, LOG_LEVEL_WARNING, false);
   if (!mkdtemp(folder) || bench_open(&b, folder, &e) || keyring_mint(b.keyring, &p, &token, &e)) {
     fprintf(stderr, "%s\n", e.message);

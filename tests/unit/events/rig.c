@@ -27,8 +27,15 @@ void rig_job(struct rig *rig, char id[STORE_ID_MAX], const char *owner, const ch
   static int number;
   char identity[32];
   snprintf(identity, sizeof identity, "identity-%d", ++number);
-  struct job_record job = {.identity = identity, .pipeline = (char *)"p", .spec_json = (char *)"{}", .owner = (char *)owner,
-                           .asset = (char *)asset, .status = JOB_QUEUED, .priority = 50, .max_attempts = 4, .attempt = 1};
+  struct job_record job = {.identity = identity,
+                           .pipeline = (char *)"p",
+                           .spec_json = (char *)"{}",
+                           .owner = (char *)owner,
+                           .asset = (char *)asset,
+                           .status = JOB_QUEUED,
+                           .priority = 50,
+                           .max_attempts = 4,
+                           .attempt = 1};
   struct event_draft queued = {.type = "queued", .body_json = "{}"};
   struct answer a = {0};
   store_submit(rig->scene->store, &job, two_stages, 2, &queued, 1, answer_keep, &a);
@@ -45,9 +52,17 @@ void rig_tell(struct rig *rig, const char *id, uint64_t seq) {
   assert_int_equal(store_job(rig->scene->store, id, &job, NULL), 0);
   struct buf buf_auto json = {0};
   event_envelope(&json, list.items);
-  struct news news = {.subject = id, .job = id, .owner = job.owner, .asset = job.asset, .type = list.items->type, .seq = seq,
-                      .cursor = list.items->cursor, .stored = true, .terminal = event_is_terminal(list.items->type),
-                      .json = buf_string(&json), .json_size = json.size};
+  struct news news = {.subject = id,
+                      .job = id,
+                      .owner = job.owner,
+                      .asset = job.asset,
+                      .type = list.items->type,
+                      .seq = seq,
+                      .cursor = list.items->cursor,
+                      .stored = true,
+                      .terminal = event_is_terminal(list.items->type),
+                      .json = buf_string(&json),
+                      .json_size = json.size};
   hub_publish(rig->hub, &news);
   job_record_clear(&job);
   event_list_clear(&list);
@@ -73,8 +88,16 @@ void rig_progress(struct rig *rig, const char *job, const char *stage, double pc
   value_auto struct value *event = event_unstored("progress", job, record.last_seq, 0, fields);
   struct buf buf_auto json = {0};
   value_json(&json, event, VALUE_JSON_COMPACT);
-  struct news news = {.subject = job, .job = job, .owner = record.owner, .asset = record.asset, .type = "progress",
-                      .stage = stage, .seq = record.last_seq, .event = event, .json = buf_string(&json), .json_size = json.size};
+  struct news news = {.subject = job,
+                      .job = job,
+                      .owner = record.owner,
+                      .asset = record.asset,
+                      .type = "progress",
+                      .stage = stage,
+                      .seq = record.last_seq,
+                      .event = event,
+                      .json = buf_string(&json),
+                      .json_size = json.size};
   hub_publish(rig->hub, &news);
   job_record_clear(&record);
 }
@@ -102,9 +125,12 @@ const char *rig_take(struct follower *follower) {
     assert_string_equal(value_get_text(v, "type", ""), letter.type);
     if (out.size) buf_char(&out, ' ');
     buf_text(&out, letter.type);
-    if (letter.stored) buf_format(&out, "%llu", (unsigned long long)letter.seq);
-    else if (strcmp(letter.type, "gap") == 0) buf_format(&out, "%lld", (long long)value_get_int(v, "first", -1));
-    else buf_format(&out, "%g", value_get_number(v, "pct", -1));
+    if (letter.stored)
+      buf_format(&out, "%llu", (unsigned long long)letter.seq);
+    else if (strcmp(letter.type, "gap") == 0)
+      buf_format(&out, "%lld", (long long)value_get_int(v, "first", -1));
+    else
+      buf_format(&out, "%g", value_get_number(v, "pct", -1));
     letter_clear(&letter);
   }
   if (taken == TAKEN_OVERRUN) buf_text(&out, out.size ? " overrun" : "overrun");

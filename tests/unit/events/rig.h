@@ -18,6 +18,7 @@ uint64_t rig_store(struct rig *rig, const char *job, const char *type, bool tell
 void rig_tell(struct rig *rig, const char *job, uint64_t seq);
 void rig_progress(struct rig *rig, const char *job, const char *stage, double pct);
 
-struct follower *rig_follow(struct rig *rig, const char *topic, const struct subscription *more); /* more: NULL or the rest */
+struct follower *rig_follow(struct rig *rig, const char *topic,
+                            const struct subscription *more); /* more: NULL or the rest */
 /* Takes all there is; "queued1 stage2 progress40 gap" (type and seq, or pct of progress). */
 const char *rig_take(struct follower *follower);

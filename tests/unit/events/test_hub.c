@@ -14,7 +14,9 @@ static const char *of_job(const char *id) {
   return topic;
 }
 
-static void sleep_ms(long ms) { nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL); }
+static void sleep_ms(long ms) {
+  nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
 
 static void topics_are_words_with_ids(void **state) {
   (void)state;
@@ -153,7 +155,8 @@ static void replay_of_several_jobs_selects_and_carries_the_cursor(void **state) 
   struct follower *f[] = {rig_follow(rig, "all", &all_of_it), rig_follow(rig, "own", &all_of_it),
                           rig_follow(rig, "asset:video-1", &hers), rig_follow(rig, "asset:video-2", &all_of_it),
                           rig_follow(rig, "all", &later)};
-  static const char *const replayed[] = {"queued1 queued1 started2 started2", "queued1 started2", "queued1 started2", "", ""};
+  static const char *const replayed[] = {"queued1 queued1 started2 started2", "queued1 started2", "queued1 started2",
+                                         "", ""};
   static const char *const live[] = {"stage3 stage3 progress5", "stage3 progress5", "stage3 progress5", "",
                                      "stage3 stage3 progress5"};
   for (int i = 0; i < 5; i++) told(f[i], replayed[i]);
@@ -243,9 +246,12 @@ static void progress_comes_in_steps_and_the_last_of_it_at_last(void **state) {
   struct follower *paced = rig_follow(rig, of_job(job), &(struct subscription){.min_interval_us = 150 * 1000});
   for (int pct = 0; pct <= 12; pct++) {
     rig_progress(rig, job, "a", pct);
-    if (pct == 0) told(steps, "progress0");
-    else if (pct % 5) told(steps, "");
-    else told(steps, pct == 5 ? "progress5" : "progress10");
+    if (pct == 0)
+      told(steps, "progress0");
+    else if (pct % 5)
+      told(steps, "");
+    else
+      told(steps, pct == 5 ? "progress5" : "progress10");
     if (pct == 0) told(paced, "progress0");
   }
   told(paced, "");
@@ -282,12 +288,25 @@ static void a_batch_has_a_stream_of_its_own(void **state) {
   assert_int_equal(follower_take(f, &letter), TAKEN_MESSAGE);
   assert_true(letter.terminal && letter.seq == 3);
   letter_clear(&letter);
-  struct news news = {.subject = "j1", .job = "j1", .batch = "b1", .type = "stage", .seq = 1, .cursor = 9, .stored = true,
-                      .json = "{}", .json_size = 2};
+  struct news news = {.subject = "j1",
+                      .job = "j1",
+                      .batch = "b1",
+                      .type = "stage",
+                      .seq = 1,
+                      .cursor = 9,
+                      .stored = true,
+                      .json = "{}",
+                      .json_size = 2};
   hub_publish(rig->hub, &news);
   told(f, "");
-  news = (struct news){.subject = "b1", .batch = "b1", .type = "batch-progress", .seq = 4, .cursor = 10, .stored = true,
-                       .json = "{\"type\":\"batch-progress\"}", .json_size = 25};
+  news = (struct news){.subject = "b1",
+                       .batch = "b1",
+                       .type = "batch-progress",
+                       .seq = 4,
+                       .cursor = 10,
+                       .stored = true,
+                       .json = "{\"type\":\"batch-progress\"}",
+                       .json_size = 25};
   hub_publish(rig->hub, &news);
   told(f, "batch-progress4");
   follower_detach(rig->hub, &f);

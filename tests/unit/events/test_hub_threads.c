@@ -1,4 +1,5 @@
-/* Publishing, subscribing, taking and leaving at the same time: every follower sees each event of its topic once, in order. */
+/* Publishing, subscribing, taking and leaving at the same time: every follower sees each event of its topic once, in
+ * order. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

@@ -28,7 +28,8 @@ static enum err state_of(void *context, const char *job, const char *batch, stru
   value_set_number(fields, "pct", record.pct_ppm / 1e4);
   value_set_text(fields, "owner", record.owner);
   *state = event_unstored("state", job, record.last_seq, 0, fields);
-  *matter = (struct matter){.owner = value_get_text(*state, "owner", NULL), .job = value_get_text(*state, "jobId", NULL)};
+  *matter =
+      (struct matter){.owner = value_get_text(*state, "owner", NULL), .job = value_get_text(*state, "jobId", NULL)};
   job_record_clear(&record);
   return ERR_OK;
 }
@@ -52,8 +53,12 @@ int net_begin(void **state) {
   enum err failed = keyring_open(&net->keyring, &(struct keyring_options){.own_file = key}, &e);
   ws.keyring = net->keyring;
   if (!failed) failed = ws_server_create(&net->ws, &ws, &e);
-  struct http_options http = {.listen = net_listen, .threads = 8, .origins = origins, .keyring = net->keyring,
-                              .attach = attach, .sockets = net->ws};
+  struct http_options http = {.listen = net_listen,
+                              .threads = 8,
+                              .origins = origins,
+                              .keyring = net->keyring,
+                              .attach = attach,
+                              .sockets = net->ws};
   if (!failed) failed = http_server_create(&net->http, &http, &e);
   if (!failed) failed = http_server_start(net->http, &e);
   if (failed) print_error("%s\n", e.message);
@@ -79,8 +84,8 @@ int net_end(void **state) {
 const char *net_token(struct net *net, const char *subject, unsigned scopes, int64_t lives_s) {
   static char *token;
   struct error e = {0};
-  struct principal p = {.subject = mem_text(subject), .scopes = scopes,
-                        .expires_us = clock_wall(&clock_system) + lives_s * 1000000};
+  struct principal p = {
+      .subject = mem_text(subject), .scopes = scopes, .expires_us = clock_wall(&clock_system) + lives_s * 1000000};
   free(token);
   token = NULL;
   if (keyring_mint(net->keyring, &p, &token, &e)) fail_msg("%s", e.message);
@@ -88,7 +93,7 @@ const char *net_token(struct net *net, const char *subject, unsigned scopes, int
   return token;
 }
 
-/* ---- the client ------------------------------------------------------------------------------------------------------------ */
+/* ---- the client -------------------------------------------------------------------------------------------------- */
 
 static bool readable(const struct client *c, int wait_ms) {
   struct pollfd p = {.fd = c->fd, .events = POLLIN};
@@ -120,8 +125,8 @@ void client_send(struct client *c, const struct buf *bytes) {
 }
 
 void client_connect(struct client *c, struct net *net) {
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)net->port),
-                           .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in to = {
+      .sin_family = AF_INET, .sin_port = htons((uint16_t)net->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   assert_int_equal(connect(c->fd, (struct sockaddr *)&to, sizeof to), 0);
 }
@@ -159,7 +164,8 @@ void frame_add(struct buf *out, int head0, const void *data, size_t size) {
   unsigned char head[14] = {(unsigned char)head0};
   size_t extended = size < 126 ? 0 : size < 65536 ? 2 : 8;
   head[1] = (unsigned char)(0x80 | (extended == 0 ? size : extended == 2 ? 126 : 127));
-  for (size_t i = 0; i < extended; i++) head[2 + i] = (unsigned char)((unsigned long long)size >> 8 * (extended - 1 - i));
+  for (size_t i = 0; i < extended; i++)
+    head[2 + i] = (unsigned char)((unsigned long long)size >> 8 * (extended - 1 - i));
   memcpy(head + 2 + extended, mask, 4);
   buf_add(out, head, 6 + extended);
   for (size_t i = 0; i < size; i++) buf_char(out, (char)(((const unsigned char *)data)[i] ^ mask[i & 3]));
@@ -178,7 +184,12 @@ static const char *describe(unsigned char first, const unsigned char *data, size
     buf_format(&text, "C:%d", size < 2 ? 1005 : data[0] << 8 | data[1]);
     if (size > 2) buf_format(&text, ":%.*s", (int)size - 2, (const char *)data + 2);
   } else {
-    buf_format(&text, "%c:%.*s", first == 0x81 ? 'T' : first == 0x89 ? 'I' : first == 0x8a ? 'O' : '?', (int)size, (const char *)data);
+    buf_format(&text, "%c:%.*s",
+               first == 0x81   ? 'T'
+               : first == 0x89 ? 'I'
+               : first == 0x8a ? 'O'
+                               : '?',
+               (int)size, (const char *)data);
   }
   return buf_string(&text);
 }

@@ -21,9 +21,12 @@ static bool keep(void *context, enum opcode opcode, const char *data, size_t siz
 static size_t bytes_of(const char *text, uint8_t *out) {
   size_t n = 0;
   for (const char *at = text; *at;) {
-    if (*at == ' ') at++;
-    else if (*at == '\'') for (at++; *at++ != '\'';) out[n++] = (uint8_t)at[-1];
-    else out[n++] = (uint8_t)strtoul((char[]){at[0], at[1], 0}, NULL, 16), at += 2;
+    if (*at == ' ')
+      at++;
+    else if (*at == '\'')
+      for (at++; *at++ != '\'';) out[n++] = (uint8_t)at[-1];
+    else
+      out[n++] = (uint8_t)strtoul((char[]){at[0], at[1], 0}, NULL, 16), at += 2;
   }
   return n;
 }
@@ -138,9 +141,12 @@ static void close_frames_are_judged(void **state) {
     const char *payload;
     int code, wrong;
   } closes[] = {
-      {"", 1005, 0}, {"03e8", 1000, 0}, {"03e8 'bye'", 1000, 0}, {"0bb8", 3000, 0}, {"1387", 4999, 0}, {"03f3", 1011, 0},
-      {"03", 0, 1002}, {"0000", 0, 1002}, {"03e7", 0, 1002}, {"03ec", 0, 1002}, {"03ed", 0, 1002}, {"03ee", 0, 1002},
-      {"03f7", 0, 1002}, {"0448", 0, 1002}, {"07d0", 0, 1002}, {"0bb7", 0, 1002}, {"1388", 0, 1002}, {"ffff", 0, 1002},
+      {"", 1005, 0},          {"03e8", 1000, 0},    {"03e8 'bye'", 1000, 0},
+      {"0bb8", 3000, 0},      {"1387", 4999, 0},    {"03f3", 1011, 0},
+      {"03", 0, 1002},        {"0000", 0, 1002},    {"03e7", 0, 1002},
+      {"03ec", 0, 1002},      {"03ed", 0, 1002},    {"03ee", 0, 1002},
+      {"03f7", 0, 1002},      {"0448", 0, 1002},    {"07d0", 0, 1002},
+      {"0bb7", 0, 1002},      {"1388", 0, 1002},    {"ffff", 0, 1002},
       {"03e8 c3a9", 1000, 0}, {"03e8 c3", 0, 1007}, {"03e8 'a' ff", 0, 1007},
   };
   uint8_t bytes[128];
@@ -158,7 +164,8 @@ static void frames_are_written_with_the_shortest_length(void **state) {
   static const struct {
     size_t size;
     const char *head;
-  } sizes[] = {{0, "81 00"}, {125, "81 7d"}, {126, "81 7e 007e"}, {65535, "81 7e ffff"}, {65536, "81 7f 0000000000010000"}};
+  } sizes[] = {
+      {0, "81 00"}, {125, "81 7d"}, {126, "81 7e 007e"}, {65535, "81 7e ffff"}, {65536, "81 7f 0000000000010000"}};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     struct buf buf_auto out = {0};
     uint8_t head[16];
@@ -179,8 +186,10 @@ static void frames_are_written_with_the_shortest_length(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(the_rfc_is_kept_wherever_the_bytes_are_cut), cmocka_unit_test(masks_are_taken_off),
-      cmocka_unit_test(the_largest_message_passes),                 cmocka_unit_test(close_frames_are_judged),
+      cmocka_unit_test(the_rfc_is_kept_wherever_the_bytes_are_cut),
+      cmocka_unit_test(masks_are_taken_off),
+      cmocka_unit_test(the_largest_message_passes),
+      cmocka_unit_test(close_frames_are_judged),
       cmocka_unit_test(frames_are_written_with_the_shortest_length),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,11 +14,11 @@ enum { WAIT = 3000, READS = SCOPE_READ };
 
 #define expect(client, wanted) assert_string_equal(client_frame(client, WAIT), wanted)
 /* A text frame of this type with this field. */
-#define expect_event(client, type, field)                                                                               \
-  do {                                                                                                                  \
-    const char *frame_ = client_frame(client, WAIT);                                                                    \
-    if (strncmp(frame_, "T:{\"type\":\"" type "\"", sizeof("T:{\"type\":\"" type "\"") - 1) || !strstr(frame_, field))  \
-      fail_msg("%d: wanted %s with %s, got %s", __LINE__, type, field, frame_);                                         \
+#define expect_event(client, type, field)                                                                              \
+  do {                                                                                                                 \
+    const char *frame_ = client_frame(client, WAIT);                                                                   \
+    if (strncmp(frame_, "T:{\"type\":\"" type "\"", sizeof("T:{\"type\":\"" type "\"") - 1) || !strstr(frame_, field)) \
+      fail_msg("%d: wanted %s with %s, got %s", __LINE__, type, field, frame_);                                        \
   } while (0)
 
 static const char *target(const char *format, const char *a, const char *b) {
@@ -36,14 +36,17 @@ static void follow(struct client *c, struct net *net, const char *job, const cha
 static void end_job(struct net *net, const char *job, const char *type, enum job_status status) {
   struct job_record values = {.status = status};
   struct event_draft draft = {.type = type, .body_json = "{\"result\":{\"n\":1}}"};
-  struct change change = {.job = job, .job_fields = JOB_SET_STATUS, .job_values = &values, .events = &draft, .event_count = 1};
+  struct change change = {
+      .job = job, .job_fields = JOB_SET_STATUS, .job_values = &values, .events = &draft, .event_count = 1};
   struct answer a = {0};
   store_change(net->rig->scene->store, &change, answer_keep, &a);
   assert_int_equal(store_flush(net->rig->scene->store, NULL), 0);
   rig_tell(net->rig, job, a.last_seq);
 }
 
-/* ---- one job ------------------------------------------------------------------------------------------------------------------- */
+/* ---- one job
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static void a_job_is_followed_from_state_to_its_end(void **state) {
   struct net *net = *state;
@@ -107,8 +110,14 @@ static void what_is_wrong_is_said_by_close_codes(void **state) {
   const struct {
     const char *job, *token, *wanted;
   } cases[] = {
-      {"", valid, "C:4001"}, {job, "", "C:4001"}, {job, "garbage", "C:4003"}, {job, foreign, "C:4003"},
-      {"nosuchjob", valid, "C:4003"}, {"nosuchjob", foreign, "C:4003"}, {"nosuchjob", admin, "C:4004"}, {job, writer, "C:4003"},
+      {"", valid, "C:4001"},
+      {job, "", "C:4001"},
+      {job, "garbage", "C:4003"},
+      {job, foreign, "C:4003"},
+      {"nosuchjob", valid, "C:4003"},
+      {"nosuchjob", foreign, "C:4003"},
+      {"nosuchjob", admin, "C:4004"},
+      {job, writer, "C:4003"},
       {job, admin, "T:{\"type\":\"state\""},
   };
   char reason[200] = "";
@@ -117,7 +126,8 @@ static void what_is_wrong_is_said_by_close_codes(void **state) {
     assert_int_equal(c.status, 101);
     const char *frame = client_frame(&c, WAIT);
     if (strncmp(frame, cases[i].wanted, strlen(cases[i].wanted))) fail_msg("case %zu: %s", i, frame);
-    if (i == 3) snprintf(reason, sizeof reason, "%s", frame); /* of a foreign job: the same words as of an unknown one */
+    if (i == 3)
+      snprintf(reason, sizeof reason, "%s", frame); /* of a foreign job: the same words as of an unknown one */
     if (i == 4 || i == 5) assert_string_equal(frame, reason);
     client_close(&c);
   }
@@ -135,7 +145,8 @@ static void credentials_come_in_every_way(void **state) {
   expect_event(&c, "state", "\"queued\"");
   assert_string_equal(c.protocol, "");
   client_close(&c);
-  snprintf(headers, sizeof headers, "Sec-WebSocket-Protocol: stagemill.v1, stagemill.token.%s\r\n", net_token(net, "ann", READS, 60));
+  snprintf(headers, sizeof headers, "Sec-WebSocket-Protocol: stagemill.v1, stagemill.token.%s\r\n",
+           net_token(net, "ann", READS, 60));
   client_open(&c, net, target("/ws?jobId=%s%s", job, ""), headers, NULL);
   expect_event(&c, "state", "\"queued\"");
   assert_string_equal(c.protocol, "stagemill.v1");
@@ -164,7 +175,9 @@ static void handshakes_that_are_none_are_refused_by_status(void **state) {
   client_close(&c);
 }
 
-/* ---- sessions -------------------------------------------------------------------------------------------------------------------- */
+/* ---- sessions
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void session(struct client *c, struct net *net, const char *subject, unsigned scopes) {
   client_open(c, net, target("/api/v1/stream?token=%s%s", net_token(net, subject, scopes, 60), ""), NULL, NULL);
@@ -201,7 +214,10 @@ static void a_session_subscribes_and_unsubscribes(void **state) {
   expect_event(&c, "started", "\"seq\":2,"); /* her own about the asset, not his */
   client_say(&c, "{\"type\":\"ping\",\"id\":\"p\"}");
   expect(&c, "T:{\"type\":\"pong\",\"id\":\"p\"}");
-  static const char *const wrong[] = {"nonsense", "[1]", "{\"type\":\"dance\"}", "{\"type\":\"subscribe\"}",
+  static const char *const wrong[] = {"nonsense",
+                                      "[1]",
+                                      "{\"type\":\"dance\"}",
+                                      "{\"type\":\"subscribe\"}",
                                       "{\"type\":\"subscribe\",\"topic\":\"own\",\"since\":-1}",
                                       "{\"type\":\"subscribe\",\"topic\":\"own\",\"minStep\":\"x\"}"};
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -225,7 +241,8 @@ static void an_admin_hears_everything_and_resumes_by_cursor(void **state) {
   client_close(&c);
   uint64_t cursor = rig_store(net->rig, a, "started", true);
   session(&c, net, "root", SCOPE_ADMIN);
-  snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"topic\":\"all\",\"since\":\"%llu\"}", (unsigned long long)cursor - 1);
+  snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"topic\":\"all\",\"since\":\"%llu\"}",
+           (unsigned long long)cursor - 1);
   client_say(&c, text);
   expect_event(&c, "subscribed", "\"cursor\":2");
   expect_event(&c, "started", "\"cursor\":3}");
@@ -254,7 +271,7 @@ static void a_session_may_bring_its_token_first(void **state) {
   client_close(&c);
 }
 
-/* ---- the protocol ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the protocol ------------------------------------------------------------------------------------------------ */
 
 static void bytes_sent_with_the_request_are_handed_on(void **state) {
   struct net *net = *state;
@@ -283,11 +300,11 @@ static void wrong_frames_close_with_the_code_of_the_rfc(void **state) {
     size_t size;
     const char *wanted;
   } cases[] = {
-      {"\x81\x05hello", 7, "C:1002"},                        /* no mask */
-      {"\xc1\x80\0\0\0\0", 6, "C:1002"},                     /* RSV1 */
-      {"\x83\x80\0\0\0\0", 6, "C:1002"},                     /* reserved opcode */
-      {"\x89\xfe\0\x7e\0\0\0\0", 8, "C:1002"},               /* control frame of 126 bytes */
-      {"\x80\x80\0\0\0\0", 6, "C:1002"},                     /* continues nothing */
+      {"\x81\x05hello", 7, "C:1002"},                                                 /* no mask */
+      {"\xc1\x80\0\0\0\0", 6, "C:1002"},                                              /* RSV1 */
+      {"\x83\x80\0\0\0\0", 6, "C:1002"},                                              /* reserved opcode */
+      {"\x89\xfe\0\x7e\0\0\0\0", 8, "C:1002"},                                        /* control frame of 126 bytes */
+      {"\x80\x80\0\0\0\0", 6, "C:1002"},                                              /* continues nothing */
       {"\x81\xff\0\0\0\0\x7f\xff\xff\xff", 10, "C:1009:messages are at most 64 KiB"}, /* by its head alone */
       {"\x81\x81\0\0\0\0\xff", 7, "C:1007"},
       {"\x82\x80\0\0\0\0", 6, "C:1003:only text messages are understood"},
@@ -344,9 +361,17 @@ static void a_peer_that_does_not_read_is_evicted_and_others_do_not_notice(void *
   struct buf buf_auto json = {0};
   for (uint64_t i = 0; i < 400; i++) { /* 3.2 MB: more than the kernel holds for it */
     buf_reset(&json);
-    buf_format(&json, "{\"type\":\"stage\",\"jobId\":\"%s\",\"seq\":%llu,\"x\":\"%s\"}", job, (unsigned long long)i + 2, body);
-    struct news news = {.subject = job, .job = job, .owner = "ann", .type = "stage", .seq = i + 2, .cursor = i + 2, .stored = true,
-                        .json = buf_string(&json), .json_size = json.size};
+    buf_format(&json, "{\"type\":\"stage\",\"jobId\":\"%s\",\"seq\":%llu,\"x\":\"%s\"}", job, (unsigned long long)i + 2,
+               body);
+    struct news news = {.subject = job,
+                        .job = job,
+                        .owner = "ann",
+                        .type = "stage",
+                        .seq = i + 2,
+                        .cursor = i + 2,
+                        .stored = true,
+                        .json = buf_string(&json),
+                        .json_size = json.size};
     hub_publish(net->rig->hub, &news);
     const char *frame = client_frame(&healthy, WAIT);
     if (strncmp(frame, "T:{\"type\":\"stage\"", 17)) fail_msg("message %d: %.100s", (int)i, frame);
@@ -463,7 +488,9 @@ static void others_are_told_to_upgrade(void **state) {
     unsigned status;
   } cases[] = {
       {"", 426},
-      {"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", 426},
+      {"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\nSec-WebSocket-Key: "
+       "dGhlIHNhbXBsZSBub25jZQ==\r\n",
+       426},
       {"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n", 400},
       {"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n", 400},
   };
@@ -476,7 +503,7 @@ static void others_are_told_to_upgrade(void **state) {
   }
 }
 
-/* ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ------------------------------------------------------------------------------------------------------------------ */
 
 static int begin_pooled(void **state) {
   net_options = (struct ws_options){.no_detach = true};
@@ -521,10 +548,12 @@ int main(void) {
       ws_test(draining_says_1001_and_lets_nobody_in),
       ws_test(a_second_request_of_a_connection_is_not_detached),
       cmocka_unit_test_setup_teardown(a_peer_that_misses_a_ping_is_dropped, begin_pings, net_end),
-      cmocka_unit_test_setup_teardown(a_peer_that_does_not_read_is_evicted_and_others_do_not_notice, begin_pings, net_end),
+      cmocka_unit_test_setup_teardown(a_peer_that_does_not_read_is_evicted_and_others_do_not_notice, begin_pings,
+                                      net_end),
       cmocka_unit_test_setup_teardown(sockets_are_detached, begin_any, net_end),
       cmocka_unit_test_setup_teardown(there_are_so_many_followers_and_no_more, begin_few, net_end),
-      cmocka_unit_test_setup_teardown(sockets_stay_with_the_library_when_they_cannot_be_detached, begin_pooled, net_end),
+      cmocka_unit_test_setup_teardown(sockets_stay_with_the_library_when_they_cannot_be_detached, begin_pooled,
+                                      net_end),
       cmocka_unit_test_setup_teardown(a_job_is_followed_from_state_to_its_end, begin_pooled, net_end),
       cmocka_unit_test_setup_teardown(a_session_subscribes_and_unsubscribes, begin_pooled, net_end),
   };
