@@ -80,18 +80,20 @@ struct value *engine_describe_record(struct engine *engine, const struct job_rec
   return v;
 }
 
-/* What a stage that waits for a person asks. */
-static void describe_hold(struct value *v, const struct value *hold) {
+struct value *engine_describe_hold(const struct job_record *job, const char *stage) {
+  value_auto struct value *extra = described_json(job->extra_json);
+  const struct value *hold = value_get(value_get(extra, "holds"), stage);
+  if (value_is_null(hold)) return NULL;
   struct value *asked = value_map();
   described_text(asked, "title", value_get_text(hold, "title", NULL));
   described_text(asked, "message", value_get_text(hold, "message", NULL));
   value_map_set(asked, "fields", value_get(hold, "fields") ? value_copy(value_get(hold, "fields")) : value_list());
   described_time(asked, "since", value_get_int(hold, "sinceUs", 0));
   described_time(asked, "until", value_get_int(hold, "untilUs", 0));
-  value_map_set(v, "hold", asked);
+  return asked;
 }
 
-static struct value *describe_stage(const struct stage_record *s, const struct value *extra) {
+static struct value *describe_stage(const struct stage_record *s, const struct job_record *job) {
   struct value *v = value_map();
   value_set_text(v, "id", s->stage);
   value_set_text(v, "status", stage_status_word(s->status));
@@ -105,7 +107,8 @@ static struct value *describe_stage(const struct stage_record *s, const struct v
   described_time(v, "endedAt", s->ended_us);
   if (s->result_json) value_map_set(v, "results", described_json(s->result_json));
   if (s->error_json) value_map_set(v, "error", described_json(s->error_json));
-  if (s->status == STAGE_HELD) describe_hold(v, value_get(value_get(extra, "holds"), s->stage));
+  struct value *hold = s->status == STAGE_HELD ? engine_describe_hold(job, s->stage) : NULL;
+  if (hold) value_map_set(v, "hold", hold);
   return v;
 }
 
@@ -124,17 +127,17 @@ static struct value *describe_attempt(const struct attempt_record *a) {
   return v;
 }
 
-static enum err describe_lists(struct engine *engine, const char *id, const struct value *extra, struct value *v,
+static enum err describe_lists(struct engine *engine, const struct job_record *job, struct value *v,
                                struct error *e) {
   struct stage_list stages = {0};
   struct attempt_list attempts = {0};
   struct value *list = value_list();
   value_map_set(v, "stages", list);
-  if (store_stages(engine->store, id, &stages, e)) return e->code;
-  for (size_t i = 0; i < stages.count; i++) value_list_add(list, describe_stage(&stages.items[i], extra));
+  if (store_stages(engine->store, job->id, &stages, e)) return e->code;
+  for (size_t i = 0; i < stages.count; i++) value_list_add(list, describe_stage(&stages.items[i], job));
   stage_list_clear(&stages);
   value_map_set(v, "attempts", list = value_list());
-  if (store_attempts(engine->store, id, &attempts, e)) return e->code;
+  if (store_attempts(engine->store, job->id, &attempts, e)) return e->code;
   for (size_t i = 0; i < attempts.count; i++) value_list_add(list, describe_attempt(&attempts.items[i]));
   attempt_list_clear(&attempts);
   return ERR_OK;
@@ -151,8 +154,8 @@ enum err engine_describe(struct engine *engine, const char *id, struct value **d
   }
   value_map_set(v, "spec", spec);
   if (value_get(extra, "notify")) value_map_set(v, "notify", value_copy(value_get(extra, "notify")));
+  enum err err = describe_lists(engine, &job, v, e);
   job_record_clear(&job);
-  enum err err = describe_lists(engine, id, extra, v, e);
   if (err)
     value_free(&v);
   else

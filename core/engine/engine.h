@@ -125,6 +125,8 @@ struct engine_status {
   bool draining;
 };
 void engine_status(struct engine *engine, struct engine_status *status);
+/* What a stage that waits for a person asks: {title, message, fields: [...], since, until}; NULL: it does not. [any-thread] */
+struct value *engine_describe_hold(const struct job_record *job, const char *stage);
 /* The public form of a job's record, as `jobs` and the API's lists show it (no stages, no attempts): id, pipeline, title,
  * owner, asset, batchId, status, pct, waitReason, queuePosition, attempt, ... */
 struct value *engine_describe_record(struct engine *engine, const struct job_record *job);

@@ -111,29 +111,48 @@ void trial_drop_live(struct job *job) {
 
 static void recover_status(struct engine *engine, const struct job_record *job) {
   char reason[] = "interrupted: its engine ended";
+  struct buf json = {0};
+  value_auto struct value *body = job_state_body(job, JOB_QUEUED, reason);
+  value_json(&json, body, VALUE_JSON_COMPACT);
+  struct event_draft event = {"state", json.data};
   struct job_record values = {.status = JOB_QUEUED, .wait_reason = reason};
-  struct change change = {.job = job->id, .job_fields = JOB_SET_STATUS | JOB_SET_WAIT_REASON, .job_values = &values};
+  struct change change = {.job = job->id, .job_fields = JOB_SET_STATUS | JOB_SET_WAIT_REASON, .job_values = &values,
+                          .events = &event, .event_count = 1};
   store_change(engine->store, &change, NULL, NULL);
+  buf_free(&json);
 }
 
-static enum err recover_job(struct engine *engine, const struct job_record *job, struct error *e) {
+static enum err recover_attempts(struct engine *engine, struct error *e) {
   struct attempt_list live = {0};
-  enum err err = store_live_attempts(engine->store, job->id, &live, e);
+  enum err err = store_live_attempts(engine->store, NULL, &live, e);
   for (size_t i = 0; i < live.count && !err; i++) {
     err = recover_wait(engine, &live.items[i], e);
-    if (!err) recover_attempt(engine, &live.items[i], job->id);
+    if (!err) recover_attempt(engine, &live.items[i], live.items[i].job);
   }
-  if (!err && job->status == JOB_PROCESSING) recover_status(engine, job);
   attempt_list_clear(&live);
   return err;
 }
 
+/* Costs what was under way, however many wait. */
+static enum err recover_jobs(struct engine *engine, struct error *e) {
+  struct job_filter filter = {.statuses = 1u << JOB_PROCESSING, .limit = 1000};
+  struct job_list page = {0};
+  mem_auto char *last = NULL;
+  do {
+    job_list_clear(&page);
+    filter.before_id = last;
+    if (store_jobs(engine->store, &filter, &page, e)) return e->code;
+    for (size_t i = 0; i < page.count; i++) recover_status(engine, &page.items[i]);
+    free(last);
+    last = page.count ? mem_text(page.items[page.count - 1].id) : NULL;
+  } while (page.count == filter.limit);
+  job_list_clear(&page);
+  return ERR_OK;
+}
+
 enum err engine_recover(struct engine *engine, struct error *e) {
-  struct job_list open = {0};
-  enum err err = store_open_jobs(engine->store, &open, e);
-  for (size_t i = 0; i < open.count && !err; i++) err = recover_job(engine, &open.items[i], e);
-  job_list_clear(&open);
-  return err ? err : store_flush(engine->store, e);
+  if (recover_attempts(engine, e) || recover_jobs(engine, e)) return e->code;
+  return store_flush(engine->store, e);
 }
 
 /* ---- what a job left in its output folder --------------------------------------------------------------------------- */
