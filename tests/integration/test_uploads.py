@@ -299,3 +299,29 @@ def test_many_slow_peers_leave_room_for_others(daemon):
     finally:
         for peer in peers:
             peer.close()
+
+
+def test_a_full_disk_is_507_and_heals(tmp_path):
+    """A small disk of its own for uploads; of it 64 MiB stay free, for uploads are not all that a daemon has to write."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=66m", "none", str(small)], capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    mill = Mill(tmp_path)
+    try:
+        with Daemon(mill, settings=f"uploads: {{ folder: {small} }}\n", pipelines={"take": TAKE}) as daemon:
+            daemon.ann = daemon.mint("ann")
+            assert daemon.post("/api/v1/uploads", {"filename": "a", "contentType": "a/b", "bytes": 5_000_000},
+                               token=daemon.ann).status == 507
+            upload = announce(daemon, daemon.ann)
+            answer = put(daemon, upload, b"x" * 5_000_000)
+            assert answer.status == 507 and "room" in answer.json["detail"], answer
+            assert subprocess.run(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-T", "-", "-H", "Expect:", "-H",
+                                   "Content-Type: video/mp4", upload["uploadUrl"]], input=b"x" * 5_000_000,
+                                  capture_output=True, timeout=20).stdout == b"507"
+            assert not [p for p in small.rglob("*") if p.is_file()]
+            subprocess.run(["mount", "-o", "remount,size=100m", str(small)], check=True)
+            assert put(daemon, upload, b"x" * 5_000_000).status == 200
+    finally:
+        mill.clean()
+        subprocess.run(["umount", str(small)])
