@@ -196,6 +196,22 @@ static void deliveries_of_a_removed_job_are_gone(void **state) {
   assert_int_equal(post_count(p, NULL), 0);
 }
 
+static void batches_are_told_to_the_daemons_own_hooks(void **state) {
+  struct post *p = *state;
+  listen_at(p, "/ok");
+  post_open(p);
+  char id[] = "batch1", owner[] = "ann", json[] = "{}";
+  struct side_record batch = {.kind = SIDE_BATCH, .id = id, .owner = owner, .body_json = json};
+  struct event_draft event = {"batch-completed", "{\"batchId\":\"batch1\",\"processedFiles\":3}"};
+  struct side_change change = {.record = &batch, .expected_version = SIDE_NEW, .events = &event, .event_count = 1};
+  assert_int_equal(store_side_now(p->store, &change, 1, NULL), ERR_OK);
+  value_auto struct value *got = heard(p), *stored = post_delivery(p, id, "delivered"); /* found without being woken */
+  assert_string_equal(value_get_text(value_get(got, "body"), "batchId", ""), id);
+  assert_int_equal(value_get_int(value_get(got, "body"), "processedFiles", 0), 3);
+  assert_string_equal(value_get_text(stored, "batchId", ""), id);
+  assert_string_equal(value_get_text(stored, "owner", ""), "ann");
+}
+
 static void secrets_in_addresses_are_not_shown(void **state) {
   struct post *p = *state;
   char job[STORE_ID_MAX];
@@ -220,6 +236,7 @@ int main(void) {
       PROVES(a_restart_forgets_nothing_and_repeats_nothing),
       PROVES(a_receiver_that_hangs_holds_up_nobody_else),
       PROVES(deliveries_of_a_removed_job_are_gone),
+      PROVES(batches_are_told_to_the_daemons_own_hooks),
       PROVES(secrets_in_addresses_are_not_shown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
