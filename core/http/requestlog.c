@@ -24,13 +24,27 @@ static void add_printable(struct buf *out, const char *text, size_t size) {
   if (size > SHOWN_MAX) buf_text(out, "...");
 }
 
+/* Nothing says what a path that leads nowhere holds: whatever is as long as a signature or a token is not shown. */
+static void add_components(struct buf *out, const char *path, bool known) {
+  enum { SECRET_LEAST = 40 };
+  while (*path) {
+    size_t size = strcspn(path, "/");
+    if (!known && size >= SECRET_LEAST)
+      buf_text(out, "***");
+    else
+      add_printable(out, path, size);
+    path += size;
+    if (*path == '/') buf_char(out, *path++);
+  }
+}
+
 /* A path with a signature in it is shown as its route is written there. */
 static void add_path(struct buf *out, const struct exchange *x) {
   const char *path = x->path ? x->path : x->info->local_uri_raw ? x->info->local_uri_raw : "-";
   const char *secret = params_get(&x->params, "signature");
   const char *at = secret && *secret ? strstr(path, secret) : NULL;
   if (!at) {
-    add_printable(out, path, strlen(path));
+    add_components(out, path, x->route != NULL);
     return;
   }
   add_printable(out, path, (size_t)(at - path));
