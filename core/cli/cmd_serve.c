@@ -13,7 +13,9 @@
 static const char system_config[] = "/etc/stagemill/stagemill.yaml";
 static const int64_t READY_TOKEN_US = 7 * 86400 * 1000000LL;
 
-/* ---- words -------------------------------------------------------------------------------------------------------------------- */
+/* ---- words
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static char *find_config(const struct options *options) {
   const char *given = options_value(options, "config"), *variable = getenv("STAGEMILL_CONFIG");
@@ -53,7 +55,9 @@ static enum err find_overrides(const struct options *options, struct value *over
   return err;
 }
 
-/* ---- ready -------------------------------------------------------------------------------------------------------------------- */
+/* ---- ready
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 /* The journal keeps what it gets, and others may read it: no token there. */
 static bool may_print_token(const struct settings *s) {
@@ -65,10 +69,11 @@ static char *ready_url(struct serve *serve, const struct settings *s) {
   mem_auto char *host = mem_text_n(s->listen, strcspn(s->listen, ":"));
   mem_auto char *own = mem_format("http://%s:%u", strcmp(host, "0.0.0.0") ? host : "127.0.0.1", port);
   char subject[] = "operator", *token = NULL;
-  struct principal operator = {.subject = subject, .scopes = SCOPE_READ | SCOPE_SUBMIT | SCOPE_PIPELINES | SCOPE_ADMIN,
-                               .expires_us = clock_wall(&clock_system) + READY_TOKEN_US};
+  struct principal operator= {.subject = subject,
+                              .scopes = SCOPE_READ | SCOPE_SUBMIT | SCOPE_PIPELINES | SCOPE_ADMIN,
+                              .expires_us = clock_wall(&clock_system) + READY_TOKEN_US};
   struct error e = {0};
-  if (may_print_token(s) && keyring_mint(serve->service.keyring, &operator, &token, &e))
+  if (may_print_token(s) && keyring_mint(serve->service.keyring, &operator, & token, &e))
     log_warning("no token for the ready URL: %s", e.message);
   const char *base = s->public_url ? s->public_url : own;
   char *url = token ? mem_format("%s/?token=%s", base, token) : mem_format("%s/", base);
@@ -81,13 +86,13 @@ static void say_ready(struct serve *serve) {
   mem_auto char *url = ready_url(serve, settings);
   printf("stagemill: ready at %s\n", url);
   fflush(stdout);
-  log_info("serving on %.*s:%u, state in %s", (int)strcspn(settings->listen, ":"), settings->listen, http_server_port(serve->http),
-           serve->state_folder);
+  log_info("serving on %.*s:%u, state in %s", (int)strcspn(settings->listen, ":"), settings->listen,
+           http_server_port(serve->http), serve->state_folder);
   settings_release(serve->service.settings, &settings);
   notify_ready(serve->notifier);
 }
 
-/* ---- the command ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------------------------------- */
 
 static int check_only(struct serve *serve, const struct settings *settings) {
   struct error e = {0};
@@ -99,8 +104,10 @@ static int check_only(struct serve *serve, const struct settings *settings) {
 static int serve_with(struct serve *serve, struct settings *settings) {
   log_open(STDERR_FILENO, (enum log_level)settings->log.level, settings->log.json);
   int code = serve_signals(serve);
-  if (code == CLI_DONE) code = serve_open(serve, settings);
-  else settings_free(&settings);
+  if (code == CLI_DONE)
+    code = serve_open(serve, settings);
+  else
+    settings_free(&settings);
   if (code != CLI_DONE) return code;
   serve_watch(serve);
   say_ready(serve);
@@ -134,8 +141,10 @@ static int serve_run(const struct options *options) {
 
 static const struct option_row serve_options[] = {
     OPTION_VALUE("listen", 0, "ADDR:PORT", WORD_TEXT, "address and port; default: 127.0.0.1:8060"),
-    OPTION_VALUE("state", 0, "DIR", WORD_FOLDER, "state folder; default: /var/lib/stagemill as root, else the user's state home"),
-    OPTION_VALUES("pipelines", 0, "DIR", WORD_FOLDER, "folder of pipelines that can be submitted; default: those that ship"),
+    OPTION_VALUE("state", 0, "DIR", WORD_FOLDER,
+                 "state folder; default: /var/lib/stagemill as root, else the user's state home"),
+    OPTION_VALUES("pipelines", 0, "DIR", WORD_FOLDER,
+                  "folder of pipelines that can be submitted; default: those that ship"),
     OPTION_VALUE("config", 0, "FILE", WORD_FILE, "settings; default: /etc/stagemill/stagemill.yaml where it exists"),
     OPTION_VALUE("make-key", 0, "FILE", WORD_FILE, "make the key of tokens in this file when it is absent"),
     OPTION_VALUES("set", 0, "KEY=VALUE", WORD_TEXT, "a setting, over file and environment"),
@@ -148,13 +157,14 @@ const struct command command_serve = {
     .name = "serve",
     .summary = "run the daemon: HTTP API, WebSocket followers, dashboard",
     .options = serve_options,
-    .details = "Without a key it listens on this machine only, makes a key of its own in the state folder and prints a URL\n"
-               "that is ready to be opened; `stagemill token` prints tokens for others.\n\n"
-               "Settings come from the file, over it the environment (`uploads: {max: 20G}` is STAGEMILL_UPLOADS_MAX), over\n"
-               "it these options.\n\n"
-               "SIGHUP reads settings, pipelines and keys again, all or nothing. SIGTERM stops it: running attempts may\n"
-               "finish for a while (limits.drain), the others are handed back without costing an attempt; a second one\n"
-               "hurries. Jobs go on at the next start, also after a crash.\n\n"
-               "Exit codes: 0 stopped, 1 failed (port taken, disk), 2 bad usage or settings, or the state folder is owned.\n",
+    .details =
+        "Without a key it listens on this machine only, makes a key of its own in the state folder and prints a URL\n"
+        "that is ready to be opened; `stagemill token` prints tokens for others.\n\n"
+        "Settings come from the file, over it the environment (`uploads: {max: 20G}` is STAGEMILL_UPLOADS_MAX), over\n"
+        "it these options.\n\n"
+        "SIGHUP reads settings, pipelines and keys again, all or nothing. SIGTERM stops it: running attempts may\n"
+        "finish for a while (limits.drain), the others are handed back without costing an attempt; a second one\n"
+        "hurries. Jobs go on at the next start, also after a crash.\n\n"
+        "Exit codes: 0 stopped, 1 failed (port taken, disk), 2 bad usage or settings, or the state folder is owned.\n",
     .run = serve_run,
 };

@@ -1,5 +1,5 @@
-/* cmd_token.c - `stagemill token`: mints a token with the daemon's key. Reads the key file alone, so it works while the daemon
- * owns the state folder. */
+/* cmd_token.c - `stagemill token`: mints a token with the daemon's key. Reads the key file alone, so it works while the
+ * daemon owns the state folder. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,9 @@
 
 enum { GRANTS_MAX = 256, KEY_LOOK_BYTES = 1 << 20 };
 
-/* ---- the key -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the key
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 /* The daemon's state folder: --state, then what systemd names, then where `serve` keeps it. */
 static char *token_state(const struct options *options, struct error *e) {
@@ -41,7 +43,9 @@ static enum err token_keyring(const struct options *options, struct keyring **ke
   mem_auto char *state = key ? NULL : token_state(options, e);
   if (!key && !state) return e->code;
   if (!key && access(state, F_OK))
-    return error_set(e, ERR_USAGE, "there is no state folder %s: name the daemon's with --state DIR, or its key with --key FILE", state);
+    return error_set(e, ERR_USAGE,
+                     "there is no state folder %s: name the daemon's with --state DIR, or its key with --key FILE",
+                     state);
   mem_auto char *own = key ? mem_text(key) : mem_format("%s/token.key", state);
   if (key && access(key, R_OK)) return error_set(e, ERR_USAGE, "the key file %s cannot be read", key);
   struct keyring_options ring = {0};
@@ -52,7 +56,7 @@ static enum err token_keyring(const struct options *options, struct keyring **ke
   return keyring_open(keyring, &ring, e);
 }
 
-/* ---- who it is for ---------------------------------------------------------------------------------------------------------------- */
+/* ---- who it is for ----------------------------------------------------------------------------------------------- */
 
 static enum err token_ttl(const char *text, int64_t *us, struct error *e) {
   const struct rule rule = {.key = "ttl", .takes = SM_TAKES_DURATION, .min = 1, .max = 10.0 * 365 * 86400, .unit = "s"};
@@ -70,7 +74,8 @@ static bool is_grant(const char *text) {
   return false;
 }
 
-static enum err token_grants(const struct options *options, const char *grants[GRANTS_MAX], size_t *count, struct error *e) {
+static enum err token_grants(const struct options *options, const char *grants[GRANTS_MAX], size_t *count,
+                             struct error *e) {
   *count = options_values(options, "grant", grants, GRANTS_MAX);
   if (*count > GRANTS_MAX) return error_set(e, ERR_USAGE, "more than %d grants", GRANTS_MAX);
   for (size_t i = 0; i < *count; i++)
@@ -79,8 +84,10 @@ static enum err token_grants(const struct options *options, const char *grants[G
   return ERR_OK;
 }
 
-static enum err token_principal(const struct options *options, struct principal *p, const char *grants[GRANTS_MAX], struct error *e) {
-  const char *subject = options_value(options, "sub"), *scope = options_value(options, "scope"), *ttl = options_value(options, "ttl");
+static enum err token_principal(const struct options *options, struct principal *p, const char *grants[GRANTS_MAX],
+                                struct error *e) {
+  const char *subject = options_value(options, "sub"), *scope = options_value(options, "scope"),
+             *ttl = options_value(options, "ttl");
   int64_t us = 0;
   if (!subject || !*subject) return error_set(e, ERR_USAGE, "token needs --sub NAME: whom it speaks for");
   p->subject = (char *)subject;
@@ -91,7 +98,7 @@ static enum err token_principal(const struct options *options, struct principal 
   return ERR_OK;
 }
 
-/* ---- the command ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the command ------------------------------------------------------------------------------------------------- */
 
 static int token_print(const struct options *options, const char *token, const struct principal *p) {
   char at[32];

@@ -1,6 +1,6 @@
-/* serve.h - the daemon, put together. cmd_serve.c reads the words, serve_open.c builds the parts in their order and takes them
- * down in the reverse one, serve_signal.c reloads and drains, serve_health.c and serve_metrics.c answer for the daemon itself. All
- * of it runs on the loop's thread, handlers of requests aside. */
+/* serve.h - the daemon, put together. cmd_serve.c reads the words, serve_open.c builds the parts in their order and
+ * takes them down in the reverse one, serve_signal.c reloads and drains, serve_health.c and serve_metrics.c answer for
+ * the daemon itself. All of it runs on the loop's thread, handlers of requests aside. */
 #pragma once
 #include <stdatomic.h>
 
@@ -17,8 +17,8 @@ struct ws_server;
 struct serve {
   struct service service; /* what handlers get as context: first, so that it leads back here */
   struct site site;
-  char *config_file;        /* NULL: none */
-  struct value *overrides;  /* from flags: settings.h */
+  char *config_file;       /* NULL: none */
+  struct value *overrides; /* from flags: settings.h */
   char *state_folder, *outputs_folder, *key_file;
   struct http_server *http;
   struct ws_server *sockets;
@@ -29,10 +29,10 @@ struct serve {
   int signal_fd;
   struct loop_watch *signals;
   struct loop_timer *watchdog, *care;
-  char status[128];      /* what the service manager was told last */
-  unsigned stops;        /* signals that asked for the end */
-  atomic_bool draining;  /* read by /readyz */
-  int64_t probed_us;     /* /readyz: when the state folder was last written to, boot clock; under probe_lock */
+  char status[128];     /* what the service manager was told last */
+  unsigned stops;       /* signals that asked for the end */
+  atomic_bool draining; /* read by /readyz */
+  int64_t probed_us;    /* /readyz: when the state folder was last written to, boot clock; under probe_lock */
   struct error probe;
   int code;
 };

@@ -1,4 +1,5 @@
-/* serve_metrics.c - /metrics: what the parts count by themselves, what the events tell, and gauges that are read when asked. */
+/* serve_metrics.c - /metrics: what the parts count by themselves, what the events tell, and gauges that are read when
+ * asked. */
 #include <pthread.h>
 #include <string.h>
 
@@ -20,9 +21,12 @@ static void make(void) {
   ended = metric_counter("stagemill_jobs_ended_total", "jobs that ended, by how", "pipeline,status");
   queue_wait = metric_histogram("stagemill_queue_wait_seconds", "from submission to the start", "pipeline", NULL, 0);
   job_seconds = metric_histogram("stagemill_job_seconds", "from the start to completion", "pipeline", NULL, 0);
-  stage_seconds = metric_histogram("stagemill_stage_seconds", "stages that finished, from their first attempt", "pipeline,stage", NULL, 0);
-  stages = metric_counter("stagemill_stage_attempts_total", "attempts of stages, by what came of them", "pipeline,stage,outcome");
-  retries = metric_counter("stagemill_retries_total", "attempts that are made again, by the error of the last", "pipeline,code");
+  stage_seconds = metric_histogram("stagemill_stage_seconds", "stages that finished, from their first attempt",
+                                   "pipeline,stage", NULL, 0);
+  stages = metric_counter("stagemill_stage_attempts_total", "attempts of stages, by what came of them",
+                          "pipeline,stage,outcome");
+  retries = metric_counter("stagemill_retries_total", "attempts that are made again, by the error of the last",
+                           "pipeline,code");
   events = metric_counter("stagemill_events_total", "events told, by type", "type");
   jobs = metric_gauge("stagemill_jobs", "jobs in the store, by status", "status");
   attempts = metric_gauge("stagemill_attempts", "attempts that are alive", NULL);
@@ -43,7 +47,7 @@ static void make(void) {
 #endif
 }
 
-/* ---- from events, on the loop's thread ------------------------------------------------------------------------------------- */
+/* ---- from events, on the loop's thread --------------------------------------------------------------------------- */
 
 static double seconds_between(const struct value *event, const char *from, const char *to) {
   int64_t begin_us = 0, end_us = 0;
@@ -86,7 +90,7 @@ void serve_metrics_hear(const struct news *news) {
     metric_observe(job_seconds, duration_seconds(news->event), pipeline);
 }
 
-/* ---- when asked -------------------------------------------------------------------------------------------------------------- */
+/* ---- when asked -------------------------------------------------------------------------------------------------- */
 
 static void refresh_jobs(struct serve *serve) {
   struct store_counts counts;

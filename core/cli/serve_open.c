@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/serve.h"
+#include "engine/job.h"
 #include "service/asset.h"
 #include "service/batch.h"
 #include "service/notify.h"
@@ -27,7 +28,7 @@
 
 enum { SPARE_FILES = 1024 }; /* beside followers: requests, attempts, plugins, the store */
 
-/* ---- settings and folders ---------------------------------------------------------------------------------------------------- */
+/* ---- settings and folders ---------------------------------------------------------------------------------------- */
 
 int serve_settings(struct serve *serve, struct settings **settings) {
   struct report *report = report_new();
@@ -62,10 +63,11 @@ enum err serve_address_allowed(const struct settings *s, struct error *e) {
   mem_auto char *host = mem_text_n(s->listen, strcspn(s->listen, ":"));
   inet_pton(AF_INET, host, &address);
   if (ntohl(address.s_addr) >> 24 == 127 || s->auth.keys || s->auth.own_key) return ERR_OK;
-  return error_set(e, ERR_USAGE,
-                   "%s can be reached from other machines, and no key is configured: name a key set (auth.keys), let one be made "
-                   "with --make-key FILE, or listen on 127.0.0.1",
-                   s->listen);
+  return error_set(
+      e, ERR_USAGE,
+      "%s can be reached from other machines, and no key is configured: name a key set (auth.keys), let one be made "
+      "with --make-key FILE, or listen on 127.0.0.1",
+      s->listen);
 }
 
 static void raise_files(const struct settings *s) {
@@ -79,15 +81,33 @@ static void raise_files(const struct settings *s) {
   limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
   setrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur < wanted)
-    log_warning("only %llu files can be open, %llu are wanted for %u followers: raise `ulimit -n`, or LimitNOFILE of the unit",
-                (unsigned long long)limit.rlim_cur, (unsigned long long)wanted, s->limits.followers);
+    log_warning(
+        "only %llu files can be open, %llu are wanted for %u followers: raise `ulimit -n`, or LimitNOFILE of the unit",
+        (unsigned long long)limit.rlim_cur, (unsigned long long)wanted, s->limits.followers);
 }
 
-/* ---- what stands below HTTP ------------------------------------------------------------------------------------------------------ */
+/* Looked up again whenever it is used: what is missing now may be there by then. */
+static void warn_of_secrets(const struct settings *s) {
+  const struct {
+    const char *key, *name;
+  } rows[] = {{"webhooks.secret", s->webhooks.secret},
+              {"mail.password", s->mail.password},
+              {"uploads.s3.access-key", s->uploads.s3.access_key},
+              {"uploads.s3.secret-key", s->uploads.s3.secret_key}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    value_auto struct value *found = rows[i].name ? secret_lookup(NULL, rows[i].name) : NULL;
+    if (rows[i].name && !found)
+      log_warning("there is no secret %s, which %s names: put it into a file of that name in $CREDENTIALS_DIRECTORY or "
+                  "$STAGEMILL_SECRETS, or into the variable STAGEMILL_SECRET_%s",
+                  rows[i].name, rows[i].key, rows[i].name);
+  }
+}
+
+/* ---- what stands below HTTP -------------------------------------------------------------------------------------- */
 
 static enum err open_keys(struct serve *serve, const struct settings *s, struct error *e) {
-  struct keyring_options options = {.file = s->auth.keys, .own_file = serve->key_file, .issuer = s->auth.issuer,
-                                    .audience = s->auth.audience};
+  struct keyring_options options = {
+      .file = s->auth.keys, .own_file = serve->key_file, .issuer = s->auth.issuer, .audience = s->auth.audience};
   return keyring_open(&serve->service.keyring, &options, e);
 }
 
@@ -98,13 +118,19 @@ static char *batch_secret(void *context, const char *owner, const char *batch, c
 }
 
 static enum err open_engine(struct serve *serve, const struct settings *s, struct error *e) {
-  struct engine_options options = {.state_folder = serve->state_folder, .loop = serve->service.loop,
-                                   .catalogue = serve->site.catalogue, .max_attempts = s->limits.attempts,
+  struct engine_options options = {.state_folder = serve->state_folder,
+                                   .loop = serve->service.loop,
+                                   .catalogue = serve->site.catalogue,
+                                   .max_attempts = s->limits.attempts,
                                    .memory_limit_bytes = s->limits.attempt_memory_bytes,
-                                   .secret = batch_secret, .secret_context = &serve->service,
+                                   .secret = batch_secret,
+                                   .secret_context = &serve->service,
                                    .crew = {.runner_path = serve->site.paths.runner,
                                             .pass_module_path = serve->site.paths.pass_module,
-                                            .attempt_uid = -1, .attempt_gid = -1}};
+                                            .attempt_uid = -1,
+                                            .attempt_gid = -1}};
+  serve->service.crew = options.crew;
+  serve->service.crew.catalogue = serve->site.catalogue;
   enum err err = engine_create(&serve->service.engine, &options, e);
   if (!err) serve->service.store = engine_store(serve->service.engine);
   return err;
@@ -163,15 +189,19 @@ static enum err open_below(struct serve *serve, const struct settings *s, struct
   return batches_open(&serve->service.batches, &serve->service, e);
 }
 
-/* ---- HTTP and sockets ------------------------------------------------------------------------------------------------------------ */
+/* ---- HTTP and sockets -------------------------------------------------------------------------------------------- */
 
 #ifdef STAGEMILL_WITH_SOCKETS
 static void attach_sockets(void *sockets, struct mg_context *civetweb) { ws_server_attach(sockets, civetweb); }
 static void tell_sockets(void *sockets) { ws_server_revoked(sockets); }
 
 static enum err open_sockets(struct serve *serve, const struct settings *s, struct error *e) {
-  struct ws_options options = {.hub = serve->service.hub, .store = serve->service.store, .keyring = serve->service.keyring,
-                               .followers_max = s->limits.followers, .state = service_state, .context = &serve->service};
+  struct ws_options options = {.hub = serve->service.hub,
+                               .store = serve->service.store,
+                               .keyring = serve->service.keyring,
+                               .followers_max = s->limits.followers,
+                               .state = service_state,
+                               .context = &serve->service};
   if (ws_server_create(&serve->sockets, &options, e)) return e->code;
   serve->service.revoked_context = serve->sockets;
   serve->service.revoked = tell_sockets;
@@ -180,10 +210,15 @@ static enum err open_sockets(struct serve *serve, const struct settings *s, stru
 #endif
 
 struct http_options serve_http_options(struct serve *serve, const struct settings *s) {
-  struct http_options options = {.listen = s->listen, .threads = s->limits.threads,
-                                 .connections = s->limits.connections, .body_bytes_max = (size_t)s->limits.body_bytes,
-                                 .origins = (const char *const *)s->origins, .proxies = (const char *const *)s->proxies,
-                                 .public_url = s->public_url, .keyring = serve->service.keyring, .context = &serve->service};
+  struct http_options options = {.listen = s->listen,
+                                 .threads = s->limits.threads,
+                                 .connections = s->limits.connections,
+                                 .body_bytes_max = (size_t)s->limits.body_bytes,
+                                 .origins = (const char *const *)s->origins,
+                                 .proxies = (const char *const *)s->proxies,
+                                 .public_url = s->public_url,
+                                 .keyring = serve->service.keyring,
+                                 .context = &serve->service};
 #ifdef STAGEMILL_WITH_SOCKETS
   options.attach = attach_sockets;
   options.sockets = serve->sockets;
@@ -222,13 +257,15 @@ int serve_open(struct serve *serve, struct settings *settings) {
   find_folders(serve, settings);
   if (serve_address_allowed(settings, &e)) return cli_error(&e);
   raise_files(settings);
+  warn_of_secrets(settings);
   enum err err = open_below(serve, settings, &e);
   if (err == ERR_BUSY) return cli_complain(CLI_USAGE, "%s", e.message); /* another owns the state: the words are off */
   if (!err) err = open_above(serve, settings, &e);
   return err ? cli_error(&e) : CLI_DONE;
 }
 
-/* Requests first, for they use everything below; the engine while followers still hear of it; the store goes with it. */
+/* Requests first, for they use everything below; the engine while followers still hear of it; the store goes with it.
+ */
 void serve_close(struct serve *serve) {
   struct service *service = &serve->service;
   http_server_destroy(&serve->http);

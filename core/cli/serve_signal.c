@@ -1,5 +1,5 @@
-/* serve_signal.c - what the daemon is told while it runs: SIGHUP reads everything again, all or nothing; SIGTERM and SIGINT
- * end it with the least loss, a second one hurries. */
+/* serve_signal.c - what the daemon is told while it runs: SIGHUP reads everything again, all or nothing; SIGTERM and
+ * SIGINT end it with the least loss, a second one hurries. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,13 +30,13 @@ int serve_signals(struct serve *serve) {
   return serve->signal_fd < 0 ? cli_complain(CLI_FAILED, "cannot watch signals: %s", strerror(errno)) : CLI_DONE;
 }
 
-/* ---- SIGHUP -------------------------------------------------------------------------------------------------------------- */
+/* ---- SIGHUP ------------------------------------------------------------------------------------------------------ */
 
 static void reload_problems(const struct report *report) {
   for (size_t i = 0; i < report_count(report); i++) {
     const struct problem *p = report_at(report, i);
-    log_error("%s:%zu:%zu: %s%s%s", p->file ? p->file : "configuration", p->line, p->column, p->message, p->hint ? "; " : "",
-              p->hint ? p->hint : "");
+    log_error("%s:%zu:%zu: %s%s%s", p->file ? p->file : "configuration", p->line, p->column, p->message,
+              p->hint ? "; " : "", p->hint ? p->hint : "");
   }
 }
 
@@ -48,8 +48,10 @@ static enum err reload_settings(struct serve *serve, struct settings **fresh, st
   return err;
 }
 
-/* The parts that can be given back come first: keys and addresses are replaced last, and addresses back when keys are not right. */
-static enum err reload_parts(struct serve *serve, const struct settings *before, const struct settings *fresh, struct error *e) {
+/* The parts that can be given back come first: keys and addresses are replaced last, and addresses back when keys are
+ * not right. */
+static enum err reload_parts(struct serve *serve, const struct settings *before, const struct settings *fresh,
+                             struct error *e) {
   struct shelf_set *prepared = NULL;
   enum err err = shelf_prepare(serve->service.shelf, &prepared, e);
   struct http_options now = serve_http_options(serve, fresh), old = serve_http_options(serve, before);
@@ -69,7 +71,8 @@ static void reload_say(const struct settings *before, const struct settings *aft
   buf_auto struct buf changed = {0}, restart = {0};
   settings_changes(before, after, &changed, &restart);
   log_info("reloaded: %s%s", changed.size ? "changed settings: " : "no setting has changed", buf_string(&changed));
-  if (restart.size) log_warning("these settings take effect when the daemon is started again: %s", buf_string(&restart));
+  if (restart.size)
+    log_warning("these settings take effect when the daemon is started again: %s", buf_string(&restart));
 }
 
 static void reload(struct serve *serve) {
@@ -94,7 +97,7 @@ static void reload(struct serve *serve) {
   notify_ready(serve->notifier);
 }
 
-/* ---- SIGTERM, SIGINT --------------------------------------------------------------------------------------------------------- */
+/* ---- SIGTERM, SIGINT --------------------------------------------------------------------------------------------- */
 
 static void stop_quiet(void *context) {
   struct serve *serve = context;
@@ -118,7 +121,8 @@ static void stop_begin(struct serve *serve) {
   char text[32];
   settings_release(serve->service.settings, &settings);
   atomic_store(&serve->draining, true);
-  log_info("stopping: what runs may go on for %s, then it is handed back without costing an attempt", clock_human(limit_us, text));
+  log_info("stopping: what runs may go on for %s, then it is handed back without costing an attempt",
+           clock_human(limit_us, text));
   notify_stopping(serve->notifier);
   notify_status(serve->notifier, "stopping: waits for running attempts");
   notify_extend(serve->notifier, limit_us + 3 * ANSWERS_WITHIN_US);
@@ -143,7 +147,7 @@ static void signalled(void *context, int fd, uint32_t events) {
     reload(serve);
 }
 
-/* ---- now and then -------------------------------------------------------------------------------------------------------------- */
+/* ---- now and then ------------------------------------------------------------------------------------------------ */
 
 static void tell_status(struct serve *serve) {
   struct store_counts counts;

@@ -34,7 +34,8 @@ static int notify_connect(const char *name) {
   socklen_t size = address_of(name, &address);
   int fd = size ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
   if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, size) == 0) return fd;
-  log_warning("NOTIFY_SOCKET %s cannot be spoken to: %s", name, size ? strerror(errno) : "it is no address of a socket");
+  log_warning("NOTIFY_SOCKET %s cannot be spoken to: %s", name,
+              size ? strerror(errno) : "it is no address of a socket");
   if (fd >= 0) close(fd);
   return -1;
 }
@@ -81,7 +82,8 @@ void notify_reloading(struct notifier *notifier) {
   char text[96];
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%lld\n", (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+  snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%lld\n",
+           (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
   say(notifier, text);
 }
 

@@ -1,11 +1,11 @@
-/* readiness.h - tells the service manager how the daemon is: the readiness protocol of sd_notify(3), spoken by hand. Without
- * NOTIFY_SOCKET every call does nothing. [any-thread] once opened */
+/* readiness.h - tells the service manager how the daemon is: the readiness protocol of sd_notify(3), spoken by hand.
+ * Without NOTIFY_SOCKET every call does nothing. [any-thread] once opened */
 #pragma once
 #include <stdint.h>
 
 struct notifier;
-/* Reads NOTIFY_SOCKET (a path, or an abstract socket as "@name"), WATCHDOG_USEC and WATCHDOG_PID and removes them from the
- * environment, so that no attempt can speak for the daemon. Never NULL. */
+/* Reads NOTIFY_SOCKET (a path, or an abstract socket as "@name"), WATCHDOG_USEC and WATCHDOG_PID and removes them from
+ * the environment, so that no attempt can speak for the daemon. Never NULL. */
 struct notifier *notifier_new(void);
 void notifier_free(struct notifier **notifier);
 void notify_ready(struct notifier *notifier);

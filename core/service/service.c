@@ -1,7 +1,8 @@
 /* service.c - how threads that answer requests ask the loop's thread, to which the engine belongs.
  *
- * An ask is shared by the waiting thread and the loop: whoever lets go last frees it. At shutdown nothing new begins, what had
- * begun is answered by the engine as ever, and only what stays without an answer beyond a limit is given up. */
+ * An ask is shared by the waiting thread and the loop: whoever lets go last frees it. At shutdown nothing new begins,
+ * what had begun is answered by the engine as ever, and only what stays without an answer beyond a limit is given up.
+ */
 #include "service/service.h"
 
 #include <pthread.h>
@@ -37,7 +38,7 @@ struct asks {
   struct loop_timer *limit;
 };
 
-/* ---- under the lock ------------------------------------------------------------------------------------------------------ */
+/* ---- under the lock ---------------------------------------------------------------------------------------------- */
 
 static void ask_unref(struct ask *ask) {
   if (--ask->references) return;
@@ -62,7 +63,7 @@ static void ask_refuse(struct ask *ask) {
   ask_settle(ask, &e, NULL);
 }
 
-/* ---- the waiting side ------------------------------------------------------------------------------------------------------ */
+/* ---- the waiting side -------------------------------------------------------------------------------------------- */
 
 static void ask_begin(void *context);
 
@@ -78,7 +79,8 @@ static struct ask *ask_new(struct asks *asks, service_begin *begin, void *contex
   return ask;
 }
 
-enum err service_ask(struct service *service, service_begin *begin, void *context, struct value **answer, struct error *e) {
+enum err service_ask(struct service *service, service_begin *begin, void *context, struct value **answer,
+                     struct error *e) {
   struct asks *asks = service->asks;
   enum err err = ERR_OK;
   if (answer) *answer = NULL;
@@ -100,7 +102,7 @@ enum err service_ask(struct service *service, service_begin *begin, void *contex
   return err;
 }
 
-/* ---- the loop's side --------------------------------------------------------------------------------------------------------- */
+/* ---- the loop's side --------------------------------------------------------------------------------------------- */
 
 static void asks_quiet(struct asks *asks) {
   loop_fn *quiet = asks->quiet;
@@ -137,7 +139,7 @@ void service_answer(struct ask *ask, const struct error *e, struct value *moved)
 
 void service_answer_done(void *ask, const struct error *e) { service_answer(ask, e, NULL); }
 
-/* ---- beginning and end --------------------------------------------------------------------------------------------------------- */
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
 
 void service_open(struct service *service) {
   struct asks *asks = mem_alloc(sizeof *asks);

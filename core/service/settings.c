@@ -15,16 +15,23 @@ enum { FILE_BYTES_MAX = 1 << 20, PATH_MAX_SIZE = 64 };
 
 extern char **environ;
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------ */
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 bool settings_row_is_list(const struct settings_row *row) {
   return row->field == FIELD_TEXTS || row->field == FIELD_PATHS;
 }
 
 struct rule settings_rule(const struct settings_row *row, const char *key) {
-  return (struct rule){.key = key, .takes = row->takes, .choices = row->choices, .min = row->min, .max = row->max,
-                       .unit = row->takes == SM_TAKES_DURATION ? "s" : row->takes == SM_TAKES_SIZE ? "bytes" : NULL,
-                       .flags = settings_row_is_list(row) ? SM_REPEATED : 0, .summary = row->summary};
+  return (struct rule){.key = key,
+                       .takes = row->takes,
+                       .choices = row->choices,
+                       .min = row->min,
+                       .max = row->max,
+                       .unit = row->takes == SM_TAKES_DURATION ? "s"
+                               : row->takes == SM_TAKES_SIZE   ? "bytes"
+                                                               : NULL,
+                       .flags = settings_row_is_list(row) ? SM_REPEATED : 0,
+                       .summary = row->summary};
 }
 
 const struct settings_row *settings_row_find(const char *path) {
@@ -46,7 +53,7 @@ const char *settings_environment(const char *path) {
   return text && *text ? text : NULL;
 }
 
-/* ---- where a value was written ---------------------------------------------------------------------------------------- */
+/* ---- where a value was written ----------------------------------------------------------------------------------- */
 
 static const struct node *node_path(const struct node *node, const char *path) {
   char key[PATH_MAX_SIZE];
@@ -72,7 +79,8 @@ static bool is_given(const struct settings_source *source, const char *path, cha
   return settings_environment(path) != NULL;
 }
 
-void settings_problem(const struct settings_source *source, const char *path, const char *hint, const char *format, ...) {
+void settings_problem(const struct settings_source *source, const char *path, const char *hint, const char *format,
+                      ...) {
   char message[1024], where[80];
   va_list list;
   va_start(list, format);
@@ -80,12 +88,13 @@ void settings_problem(const struct settings_source *source, const char *path, co
   va_end(list);
   const struct node *node = source->root ? node_path(source->root, path) : NULL;
   if (is_given(source, path, where) || !node)
-    report_add(source->report, PROBLEM_ERROR, is_given(source, path, where) ? where : path, 0, 0, 0, NULL, hint, "%s", message);
+    report_add(source->report, PROBLEM_ERROR, is_given(source, path, where) ? where : path, 0, 0, 0, NULL, hint, "%s",
+               message);
   else
     node_problem(source->report, PROBLEM_ERROR, node, hint, "%s", message);
 }
 
-/* ---- the file along nested tables of rules, made from the flat one ----------------------------------------------------- */
+/* ---- the file along nested tables of rules, made from the flat one ----------------------------------------------- */
 
 static void rules_free(struct rule *rules) {
   for (struct rule *rule = rules; rule && rule->key; rule++) {
@@ -157,7 +166,8 @@ static enum err file_read(struct settings_source *source, struct tree *tree, str
   struct error why = {0};
   struct node *root = NULL;
   if (fs_read_file(source->file, FILE_BYTES_MAX, &text, &why)) {
-    report_add(source->report, PROBLEM_ERROR, source->file, 0, 0, 0, NULL, "name another one with --config", "%s", why.message);
+    report_add(source->report, PROBLEM_ERROR, source->file, 0, 0, 0, NULL, "name another one with --config", "%s",
+               why.message);
     return error_set(e, why.code, "%s", why.message);
   }
   if (is_blank(buf_string(&text))) return ERR_OK; /* nothing but comments: every key has its default */
@@ -176,9 +186,10 @@ static enum err file_read(struct settings_source *source, struct tree *tree, str
   return ERR_OK;
 }
 
-/* ---- texts of flags and variables ---------------------------------------------------------------------------------------- */
+/* ---- texts of flags and variables -------------------------------------------------------------------------------- */
 
-static struct value *given_parse(const struct settings_source *source, const struct settings_row *row, const char *text) {
+static struct value *given_parse(const struct settings_source *source, const struct settings_row *row,
+                                 const char *text) {
   struct rule rule = settings_rule(row, row->path);
   struct value *v = NULL;
   buf_auto struct buf why = {0};
@@ -188,7 +199,8 @@ static struct value *given_parse(const struct settings_source *source, const str
   return NULL;
 }
 
-static struct value *given_value(const struct settings_source *source, const struct settings_row *row, const char *text) {
+static struct value *given_value(const struct settings_source *source, const struct settings_row *row,
+                                 const char *text) {
   if (!settings_row_is_list(row)) return given_parse(source, row, text);
   struct value *list = value_list();
   while (*text) {
@@ -226,7 +238,8 @@ static void environment_check(const struct settings_source *source) {
     if (is_known || !is_section) continue;
     const char *near = report_nearest(name, names, count);
     mem_auto char *hint = near ? mem_format("did you mean %s?", near) : NULL;
-    report_add(source->report, PROBLEM_ERROR, "environment", 0, 0, 0, NULL, hint, "the variable %s names no setting", name);
+    report_add(source->report, PROBLEM_ERROR, "environment", 0, 0, 0, NULL, hint, "the variable %s names no setting",
+               name);
   }
 }
 
@@ -243,7 +256,7 @@ static void overrides_check(const struct settings_source *source) {
   }
 }
 
-/* ---- values into the struct ------------------------------------------------------------------------------------------------ */
+/* ---- values into the struct -------------------------------------------------------------------------------------- */
 
 /* Relative paths are relative to who writes them: the file's folder, or the working directory. */
 static char *path_of(const struct settings_source *source, bool from_file, const char *text) {
@@ -273,8 +286,8 @@ static int level_of(const char *word) {
   return LOG_LEVEL_INFO;
 }
 
-static void fill(const struct settings_source *source, struct settings *s, const struct settings_row *row, bool from_file,
-                 const struct value *v) {
+static void fill(const struct settings_source *source, struct settings *s, const struct settings_row *row,
+                 bool from_file, const struct value *v) {
   void *at = (char *)s + row->offset;
   const char *text = v && v->type == VALUE_TEXT && *v->text ? v->text : NULL;
   switch (row->field) {
@@ -320,7 +333,7 @@ enum err settings_load(struct settings **out, const char *file, const struct val
                    report_errors(report) == 1 ? "" : "s");
 }
 
-/* ---- afterwards ------------------------------------------------------------------------------------------------------------ */
+/* ---- afterwards -------------------------------------------------------------------------------------------------- */
 
 static void texts_free(char **texts) {
   for (size_t i = 0; texts && texts[i]; i++) free(texts[i]);
@@ -364,7 +377,8 @@ static bool row_equal(const struct settings_row *row, const void *a, const void 
   return true;
 }
 
-void settings_changes(const struct settings *before, const struct settings *after, struct buf *changed, struct buf *restart) {
+void settings_changes(const struct settings *before, const struct settings *after, struct buf *changed,
+                      struct buf *restart) {
   for (const struct settings_row *row = settings_rows; row->path; row++) {
     if (row_equal(row, (const char *)before + row->offset, (const char *)after + row->offset)) continue;
     buf_format(changed, "%s%s", changed->size ? ", " : "", row->path);

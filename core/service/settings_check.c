@@ -14,7 +14,7 @@ static bool is_url(const char *text, const char *scheme) {
 
 static bool is_web_url(const char *text) { return is_url(text, "http://") || is_url(text, "https://"); }
 
-/* ---- one key each ---------------------------------------------------------------------------------------------------- */
+/* ---- one key each ------------------------------------------------------------------------------------------------ */
 
 static void check_listen(const struct settings_source *source, const struct settings *s) {
   const char *colon = strrchr(s->listen, ':'), *digits = colon ? colon + 1 : "";
@@ -25,10 +25,11 @@ static void check_listen(const struct settings_source *source, const struct sett
     settings_problem(source, "listen", "let a proxy in front terminate TLS: packaging/nginx shows a configuration",
                      "`%s`: TLS is not spoken here", s->listen);
   else if (strchr(s->listen, '['))
-    settings_problem(source, "listen", "use an IPv4 address and let a proxy in front speak IPv6", "`%s`: IPv6 is not spoken here",
-                     s->listen);
+    settings_problem(source, "listen", "use an IPv4 address and let a proxy in front speak IPv6",
+                     "`%s`: IPv6 is not spoken here", s->listen);
   else if (!count || digits[count] || count > 5 || atoi(digits) > 65535 || inet_pton(AF_INET, address, &parsed) != 1)
-    settings_problem(source, "listen", "write ADDRESS:PORT, for example 127.0.0.1:8060, or 0.0.0.0:8060 for every address",
+    settings_problem(source, "listen",
+                     "write ADDRESS:PORT, for example 127.0.0.1:8060, or 0.0.0.0:8060 for every address",
                      "`%s` is not an address and a port", s->listen);
 }
 
@@ -67,10 +68,13 @@ static const struct wanted {
 } wanted[] = {
     {"public-url", is_web_url, "a URL", "for example https://media.example.org"},
     {"proxies", is_network, "an address or a network", "for example 127.0.0.1 or 10.0.0.0/8"},
-    {"cors.origins", is_origin, "the origin of a web page", "for example https://app.example.org, without a path; * for every page"},
+    {"cors.origins", is_origin, "the origin of a web page",
+     "for example https://app.example.org, without a path; * for every page"},
     {"uploads.s3.endpoint", is_web_url, "a URL", "for example https://s3.example.org"},
-    {"uploads.s3.access-key", is_secret_name, "the name of a secret", "put the key itself into the secret of that name"},
-    {"uploads.s3.secret-key", is_secret_name, "the name of a secret", "put the key itself into the secret of that name"},
+    {"uploads.s3.access-key", is_secret_name, "the name of a secret",
+     "put the key itself into the secret of that name"},
+    {"uploads.s3.secret-key", is_secret_name, "the name of a secret",
+     "put the key itself into the secret of that name"},
     {"batches.drive-url", is_web_url, "a URL", "for example https://www.googleapis.com/drive/v3"},
     {"webhooks.urls", is_web_url, "a URL", "for example https://app.example.org/hooks/stagemill"},
     {"webhooks.secret", is_secret_name, "the name of a secret", "put the secret itself into a file of that name"},
@@ -91,7 +95,7 @@ static void check_texts(const struct settings_source *source, const struct setti
   }
 }
 
-/* ---- keys that need or exclude each other ------------------------------------------------------------------------------ */
+/* ---- keys that need or exclude each other ------------------------------------------------------------------------ */
 
 static bool has(const struct settings *s, const char *path) {
   const struct settings_row *row = settings_row_find(path);
@@ -104,18 +108,25 @@ static void check_needs(const struct settings_source *source, const struct setti
   static const struct {
     const char *path, *needs;
   } rows[] = {
-      {"uploads.s3.bucket", "uploads.s3.access-key"}, {"uploads.s3.bucket", "uploads.s3.secret-key"},
-      {"uploads.s3.access-key", "uploads.s3.bucket"}, {"uploads.s3.secret-key", "uploads.s3.bucket"},
-      {"uploads.s3.endpoint", "uploads.s3.bucket"},   {"uploads.s3.prefix", "uploads.s3.bucket"},
-      {"webhooks.urls", "webhooks.secret"},           {"mail.server", "mail.from"},
-      {"mail.to", "mail.server"},                     {"mail.user", "mail.password"},
-      {"mail.password", "mail.user"},                 {"mail.user", "mail.server"},
+      {"uploads.s3.bucket", "uploads.s3.access-key"},
+      {"uploads.s3.bucket", "uploads.s3.secret-key"},
+      {"uploads.s3.access-key", "uploads.s3.bucket"},
+      {"uploads.s3.secret-key", "uploads.s3.bucket"},
+      {"uploads.s3.endpoint", "uploads.s3.bucket"},
+      {"uploads.s3.prefix", "uploads.s3.bucket"},
+      {"webhooks.urls", "webhooks.secret"},
+      {"mail.server", "mail.from"},
+      {"mail.to", "mail.server"},
+      {"mail.user", "mail.password"},
+      {"mail.password", "mail.user"},
+      {"mail.user", "mail.server"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if (has(s, rows[i].path) && !has(s, rows[i].needs))
       settings_problem(source, rows[i].path, "write both or none", "`%s` needs `%s`", rows[i].path, rows[i].needs);
   if (s->auth.keys && s->auth.own_key)
-    settings_problem(source, "auth.make-key", "keep `keys` for keys that somebody else makes, `make-key` for one of the daemon's own",
+    settings_problem(source, "auth.make-key",
+                     "keep `keys` for keys that somebody else makes, `make-key` for one of the daemon's own",
                      "`auth.keys` and `auth.make-key` exclude each other");
 }
 

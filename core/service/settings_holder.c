@@ -12,7 +12,7 @@ struct version {
 };
 
 struct settings_holder {
-  pthread_mutex_t lock; /* guards all of it; never held while calling out */
+  pthread_mutex_t lock;     /* guards all of it; never held while calling out */
   struct version *versions; /* the first is the one in force, the others are still held by somebody */
 };
 

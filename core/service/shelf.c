@@ -1,4 +1,5 @@
-/* shelf.c - generations of pipelines: who holds which, when folders are looked at, what a reload that was refused leaves. */
+/* shelf.c - generations of pipelines: who holds which, when folders are looked at, what a reload that was refused
+ * leaves. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@ struct shelf {
   int64_t look_us; /* boot clock: not earlier than this */
 };
 
-/* ---- one generation ------------------------------------------------------------------------------------------------------ */
+/* ---- one generation ---------------------------------------------------------------------------------------------- */
 
 struct shelf_set *shelf_set_new(void) {
   struct shelf_set *set = mem_alloc(sizeof *set);
@@ -83,7 +84,7 @@ const struct shelved *shelf_find(const struct shelf_set *set, const char *name) 
   return NULL;
 }
 
-/* ---- replacing -------------------------------------------------------------------------------------------------------------- */
+/* ---- replacing --------------------------------------------------------------------------------------------------- */
 
 static void set_install(struct shelf *shelf, struct shelf_set *moved) {
   set_close(moved);
@@ -135,8 +136,8 @@ static enum err first_problem(const struct shelf_set *set, struct error *e) {
     for (size_t k = 0; report && k < report_count(report); k++) {
       const struct problem *p = report_at(report, k);
       if (p->level != PROBLEM_ERROR) continue;
-      return error_set(e, ERR_INVALID, "%s:%zu:%zu: %s%s", p->file ? p->file : set->items[i]->public.file, p->line, p->column,
-                       p->message, set->problems > 1 ? " (and more)" : "");
+      return error_set(e, ERR_INVALID, "%s:%zu:%zu: %s%s", p->file ? p->file : set->items[i]->public.file, p->line,
+                       p->column, p->message, set->problems > 1 ? " (and more)" : "");
     }
   }
   return error_set(e, ERR_INVALID, "a pipeline cannot be used");
@@ -185,7 +186,7 @@ enum err shelf_reload(struct shelf *shelf, struct error *e) {
   return err;
 }
 
-/* ---- holding ---------------------------------------------------------------------------------------------------------------- */
+/* ---- holding ----------------------------------------------------------------------------------------------------- */
 
 static struct shelf_set *hold(struct shelf *shelf, bool *look) {
   int64_t now_us = clock_boot(&clock_system);
@@ -233,7 +234,7 @@ void shelf_release(struct shelf *shelf, const struct shelf_set **at) {
   shelf_set_free(&set);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 enum err shelf_open(struct shelf **out, const struct shelf_options *options, struct error *e) {
   struct shelf *shelf = mem_alloc(sizeof *shelf);

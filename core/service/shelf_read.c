@@ -62,14 +62,17 @@ void shelf_set_add(struct shelf_set *set, const char *name, const char *file, st
     free(other->public.name);
     other->public.name = aside;
   }
-  item->public = (struct shelved){.name = free_name(set, name), .file = mem_text(file), .text = kept->text, .summary = kept->summary,
+  item->public = (struct shelved){.name = free_name(set, name),
+                                  .file = mem_text(file),
+                                  .text = kept->text,
+                                  .summary = kept->summary,
                                   .pipeline = kept->pipeline,
                                   .problems = problems && report_count(problems) ? report_copy(problems) : NULL};
   set->items = mem_grow(set->items, set->count + 1, sizeof *set->items);
   set->items[set->count++] = item;
 }
 
-/* ---- one file ---------------------------------------------------------------------------------------------------------------- */
+/* ---- one file ---------------------------------------------------------------------------------------------------- */
 
 /* The pipeline itself keeps no prose. */
 static char *summary_of(const char *text, size_t size, const char *file) {
@@ -87,7 +90,8 @@ static struct shelved_text *text_read(const char *file, struct stage_set *stages
   kept->references = 1;
   if (!pipeline_load(file, stages, report, &kept->pipeline, &e) && !fs_read_file(file, FILE_BYTES_MAX, &text, &e))
     kept->summary = summary_of(buf_string(&text), text.size, file);
-  if (!kept->pipeline && !report_errors(report)) report_add(report, PROBLEM_ERROR, file, 0, 0, 0, NULL, NULL, "%s", e.message);
+  if (!kept->pipeline && !report_errors(report))
+    report_add(report, PROBLEM_ERROR, file, 0, 0, 0, NULL, NULL, "%s", e.message);
   kept->text = buf_take(&text);
   return kept;
 }
@@ -112,7 +116,9 @@ static void file_read(struct shelf_set *set, size_t folder_begin, const char *fi
   report_free(&report);
 }
 
-/* ---- folders ------------------------------------------------------------------------------------------------------------------- */
+/* ---- folders
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static int is_pipeline(const struct dirent *entry) {
   const char *dot = strrchr(entry->d_name, '.');

@@ -59,8 +59,10 @@ enum err service_state(void *context, const char *job, const char *batch, struct
   *state = NULL;
   enum err err = job ? state_of_job(service, job, state, e) : state_of_batch(service, batch, state, e);
   if (err) return err;
-  *matter = (struct matter){.owner = value_get_text(*state, "owner", NULL), .job = job ? value_get_text(*state, "jobId", NULL) : NULL,
-                            .batch = value_get_text(*state, "batchId", NULL), .asset = value_get_text(*state, "asset", NULL),
+  *matter = (struct matter){.owner = value_get_text(*state, "owner", NULL),
+                            .job = job ? value_get_text(*state, "jobId", NULL) : NULL,
+                            .batch = value_get_text(*state, "batchId", NULL),
+                            .asset = value_get_text(*state, "asset", NULL),
                             .pipeline = value_get_text(*state, "pipeline", NULL)};
   return ERR_OK;
 }

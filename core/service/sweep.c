@@ -35,7 +35,7 @@ struct sweep {
   uint64_t orphans, expired; /* of the sweep that runs */
 };
 
-/* ---- in the thread -------------------------------------------------------------------------------------------------------- */
+/* ---- in the thread ----------------------------------------------------------------------------------------------- */
 
 static bool is_job_id(const char *name) {
   return strspn(name, "0123456789abcdefghijklmnopqrstuvwxyz") == JOB_ID_SIZE && !name[JOB_ID_SIZE];
@@ -81,7 +81,8 @@ static void sweep_expired(struct sweep *sweep, const struct expiry *expiry) {
   struct side_filter filter = {.kind = expiry->kind, .due_until_us = clock_wall(&clock_system), .limit = EXPIRE_PAGE};
   struct side_list list = {0};
   struct error e = {0};
-  if (store_sides(sweep->service->store, &filter, &list, &e)) log_warning("cannot look for what has expired: %s", e.message);
+  if (store_sides(sweep->service->store, &filter, &list, &e))
+    log_warning("cannot look for what has expired: %s", e.message);
   for (size_t i = 0; i < list.count; i++) sweep->expired += expire_one(sweep, expiry, &list.items[i]);
   sweep->again |= list.count == EXPIRE_PAGE;
   side_list_clear(&list);
@@ -93,7 +94,7 @@ static void sweep_work(void *context) {
   sweep_outputs(sweep);
 }
 
-/* ---- on the loop ------------------------------------------------------------------------------------------------------------ */
+/* ---- on the loop ------------------------------------------------------------------------------------------------- */
 
 static void sweep_begin(void *context);
 
@@ -130,7 +131,8 @@ static struct value *sweep_retention(struct sweep *sweep) {
   return request;
 }
 
-/* Retention first: what it removes leaves outputs behind. The engine does it, which knows what else belongs to a job. */
+/* Retention first: what it removes leaves outputs behind. The engine does it, which knows what else belongs to a job.
+ */
 static void sweep_begin(void *context) {
   struct sweep *sweep = context;
   sweep->timer = NULL;

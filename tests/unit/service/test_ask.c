@@ -57,9 +57,7 @@ static void quiet(void *context) {
   loop_stop(service.loop);
 }
 
-static void stop_on_loop(void *context) {
-  service_stop(&service, *(int64_t *)context, quiet, NULL);
-}
+static void stop_on_loop(void *context) { service_stop(&service, *(int64_t *)context, quiet, NULL); }
 
 static void close_service(void) {
   service_close(&service);

@@ -73,7 +73,8 @@ static void without_a_file_everything_has_its_default(void **state) {
 
 static void paths_of_the_file_are_relative_to_it(void **state) {
   (void)state;
-  struct settings *s = load("state: st\npipelines: [p, /q]\nuploads: { s3: { bucket: b, access-key: A, secret-key: S } }\n", NULL);
+  struct settings *s =
+      load("state: st\npipelines: [p, /q]\nuploads: { s3: { bucket: b, access-key: A, secret-key: S } }\n", NULL);
   mem_auto char *expected = mem_format("%s/st", folder), *first = mem_format("%s/p", folder);
   assert_string_equal(s->state, expected);
   assert_string_equal(s->pipelines[0], first);
@@ -161,7 +162,8 @@ static void hostile_files_end_in_a_report(void **state) {
 
 static void changes_are_named_and_those_that_need_a_restart(void **state) {
   (void)state;
-  struct settings *a = load("listen: 127.0.0.1:1\nuploads: { max: 1M }\ncors: { origins: [https://a.example.org] }\n", NULL);
+  struct settings *a =
+      load("listen: 127.0.0.1:1\nuploads: { max: 1M }\ncors: { origins: [https://a.example.org] }\n", NULL);
   struct settings *b = load("listen: 127.0.0.1:2\nuploads: { max: 2M }\ncors: { origins: ['*'] }\n", NULL);
   buf_auto struct buf changed = {0}, restart = {0};
   settings_changes(a, b, &changed, &restart);
@@ -198,7 +200,7 @@ static void the_file_that_ships_says_what_holds(void **state) {
   settings_free(&uncommented);
 }
 
-/* ---- the holder ---- */
+/* ---- the holder -------------------------------------------------------------------------------------------------- */
 
 struct holding {
   struct settings_holder *holder;

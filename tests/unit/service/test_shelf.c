@@ -51,7 +51,8 @@ static int scene_close(void **state) {
 
 static void put(const char *folder, const char *file, const char *name, const char *stage) {
   mem_auto char *path = mem_format("%s/%s", folder, file);
-  mem_auto char *text = mem_format("stagemill: 1\nname: %s\ndescription: what it is for\nstages:\n  - { id: a, uses: %s }\n", name, stage);
+  mem_auto char *text = mem_format(
+      "stagemill: 1\nname: %s\ndescription: what it is for\nstages:\n  - { id: a, uses: %s }\n", name, stage);
   assert_int_equal(fs_write_durably(path, text, strlen(text), 0600, NULL), ERR_OK);
 }
 
@@ -77,7 +78,9 @@ static const char *names(struct scene *s) {
     const struct shelved *item = shelf_at(set, i);
     assert_ptr_equal(shelf_find(set, item->name), item);
     used += (size_t)snprintf(text + used, sizeof text - used, "%s%s%s", i ? " " : "", item->name,
-                             !item->pipeline ? "!" : item->problems ? "?" : "");
+                             !item->pipeline  ? "!"
+                             : item->problems ? "?"
+                                              : "");
   }
   shelf_release(s->shelf, &set);
   return text;
