@@ -94,11 +94,31 @@ static void say_ready(struct serve *serve) {
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */
 
+/* Settings, keys and pipelines, as a start would find them; nothing is made, nothing is owned. */
+static int check_pipelines(struct serve *serve, const struct settings *settings, struct error *e) {
+  buf_auto struct buf text = {0};
+  if (serve_shelf(serve, settings, e)) return cli_error(e);
+  const struct shelf_set *set = shelf_hold(serve->service.shelf);
+  size_t problems = shelf_problems(set), count = shelf_count(set);
+  for (size_t i = 0; i < count; i++)
+    if (shelf_at(set, i)->problems) report_text(shelf_at(set, i)->problems, &text, isatty(STDERR_FILENO));
+  shelf_release(serve->service.shelf, &set);
+  fwrite(buf_string(&text), 1, text.size, stderr);
+  if (problems) return CLI_USAGE;
+  printf("%s: ok, %zu pipeline%s\n", serve->config_file ? serve->config_file : "the configuration", count,
+         count == 1 ? "" : "s");
+  return CLI_DONE;
+}
+
 static int check_only(struct serve *serve, const struct settings *settings) {
   struct error e = {0};
-  if (serve_address_allowed(settings, &e)) return cli_error(&e);
-  printf("%s: ok\n", serve->config_file ? serve->config_file : "the configuration");
-  return CLI_DONE;
+  struct keyring *keyring = NULL;
+  struct keyring_options keys = {.file = settings->auth.keys};
+  log_open(STDERR_FILENO, LOG_LEVEL_ERROR + 1, false); /* problems are shown with their source instead */
+  if (serve_address_allowed(settings, &e) || site_open(&serve->site, false, &e)) return cli_error(&e);
+  if (keys.file && keyring_open(&keyring, &keys, &e)) return cli_error(&e);
+  keyring_close(&keyring);
+  return check_pipelines(serve, settings, &e);
 }
 
 static int serve_with(struct serve *serve, struct settings *settings) {
@@ -149,7 +169,7 @@ static const struct option_row serve_options[] = {
     OPTION_VALUE("make-key", 0, "FILE", WORD_FILE, "make the key of tokens in this file when it is absent"),
     OPTION_VALUES("set", 0, "KEY=VALUE", WORD_TEXT, "a setting, over file and environment"),
     OPTION_FLAG("json-log", 0, "log lines as JSON"),
-    OPTION_FLAG("check", 0, "check the settings and end"),
+    OPTION_FLAG("check", 0, "check settings, keys and pipelines, and end"),
     OPTIONS_END,
 };
 

@@ -43,6 +43,8 @@ int serve_open(struct serve *serve, struct settings *moved);
 void serve_close(struct serve *serve);
 /* What the listening address demands of keys: ERR_USAGE with the cure. */
 enum err serve_address_allowed(const struct settings *settings, struct error *e);
+/* Reads the pipelines; needs the site alone. */
+enum err serve_shelf(struct serve *serve, const struct settings *settings, struct error *e);
 /* What the HTTP server takes from settings: borrowed from both. */
 struct http_options serve_http_options(struct serve *serve, const struct settings *settings);
 

@@ -16,6 +16,7 @@
 #include "engine/job.h"
 #include "service/asset.h"
 #include "service/batch.h"
+#include "service/bring.h"
 #include "service/notify.h"
 #include "service/state.h"
 #include "service/upload.h"
@@ -111,10 +112,9 @@ static enum err open_keys(struct serve *serve, const struct settings *s, struct 
   return keyring_open(&serve->service.keyring, &options, e);
 }
 
-/* The one secret that callers bring themselves. */
 static char *batch_secret(void *context, const char *owner, const char *batch, const char *name) {
   (void)owner;
-  return strcmp(name, "BATCH_TOKEN") ? NULL : batch_token(context, batch);
+  return bring_secret(context, batch, name);
 }
 
 static enum err open_engine(struct serve *serve, const struct settings *s, struct error *e) {
@@ -136,7 +136,7 @@ static enum err open_engine(struct serve *serve, const struct settings *s, struc
   return err;
 }
 
-static enum err open_shelf(struct serve *serve, const struct settings *s, struct error *e) {
+enum err serve_shelf(struct serve *serve, const struct settings *s, struct error *e) {
   const char *const shipped[] = {serve->site.paths.pipelines, NULL};
   struct shelf_options options = {.folders = *s->pipelines ? (const char *const *)s->pipelines : shipped,
                                   .stages = serve->site.stages};
@@ -179,7 +179,7 @@ static enum err open_below(struct serve *serve, const struct settings *s, struct
   if (fs_make_folders(serve->state_folder, 0700, e)) return e->code;
   if (open_engine(serve, s, e)) return e->code;
   if (fs_make_folders(serve->outputs_folder, 0700, e)) return e->code;
-  if (open_keys(serve, s, e) || open_shelf(serve, s, e)) return e->code;
+  if (open_keys(serve, s, e) || serve_shelf(serve, s, e)) return e->code;
   if (hub_create(&serve->service.hub, serve->service.store, e)) return e->code;
   serve->listener = engine_listen(serve->service.engine, heard, serve->service.hub);
   serve->assets = assets_listen(&serve->service);

@@ -93,7 +93,13 @@ def test_what_is_in_the_way_is_named(mill):
     assert refused(mill, STAGEMILL_LIMITS_DRAIN="soon")[0] == 2
     checked = mill("serve", "--check", "--config", mill.write("bad.yaml", "uploads:\n  maxx: 5G\n"))
     assert checked.code == 2 and "bad.yaml:2:3" in checked.err and "`max`" in checked.err
-    assert mill("serve", "--check", "--config", mill.write("good.yaml", "uploads: { max: 5G }\n")).code == 0
+    good = mill.write("good.yaml", "pipelines: [p]\n")
+    (mill.folder / "p").mkdir()
+    mill.write("p/noop.yaml", NOOP)
+    assert mill("serve", "--check", "--config", good).out.endswith("ok, 1 pipeline\n")
+    mill.write("p/noop.yaml", NOOP.replace("uses: noop", "uses: nop"))
+    checked = mill("serve", "--check", "--config", good)
+    assert checked.code == 2 and "noop.yaml:4:" in checked.err and "did you mean `noop`" in checked.err
 
 
 # ---- reloading
