@@ -4,6 +4,8 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "engine/job.h"
+#include "service/batch.h"
 
 void bring_storage(struct service *service, struct value *given) {
   const struct settings *settings = settings_hold(service->settings);
@@ -34,4 +36,15 @@ enum err bring_input(struct service *service, const struct pipeline *pipeline, c
   else
     give_networks(service, from, given);
   return err;
+}
+
+char *bring_secret(struct service *service, const char *batch, const char *name) {
+  if (!strcmp(name, "BATCH_TOKEN")) return batch_token(service, batch);
+  const struct settings *settings = settings_hold(service->settings);
+  const char *known = !strcmp(name, "UPLOADS_ACCESS_KEY")   ? settings->uploads.s3.access_key
+                      : !strcmp(name, "UPLOADS_SECRET_KEY") ? settings->uploads.s3.secret_key
+                                                            : NULL;
+  value_auto struct value *found = known ? secret_lookup(NULL, known) : NULL;
+  settings_release(service->settings, &settings);
+  return found ? mem_text(found->text) : NULL;
 }

@@ -12,5 +12,8 @@ enum bring_from {
  * in front has to know is put into `given`. s3:// inputs come from the operator's bucket, whatever `from` says. */
 enum err bring_input(struct service *service, const struct pipeline *pipeline, const char *input, enum bring_from from,
                      struct value *given, struct pipeline **fronted, struct error *e);
+/* The secrets that those stages name: BATCH_TOKEN, which the caller of a batch brought; UPLOADS_ACCESS_KEY and UPLOADS_SECRET_KEY, by
+ * whatever names the settings know them (uploads.s3). Owned; NULL: none of these. */
+char *bring_secret(struct service *service, const char *batch, const char *name);
 /* Where the operator's object storage is, as stages that use it want to know. */
 void bring_storage(struct service *service, struct value *given);

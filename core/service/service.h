@@ -28,6 +28,7 @@ struct service {
   const char *state_folder, *outputs_folder; /* OUTPUTS/JOB is the output folder of a job */
   const char *share_folder;                  /* share/stagemill */
   int64_t started_us;                        /* wall */
+  struct crew_options crew;                  /* how attempts are started, for looks beside the engine's work */
   struct batches *batches;                   /* batch.h */
   struct notify *notify;                     /* notify.h: webhooks and mail; NULL while the daemon starts or stops */
   struct asks *asks;
