@@ -97,6 +97,38 @@ def test_a_plain_get_is_told_to_upgrade(daemon):
     assert out.startswith("HTTP/1.1 426 ") and "upgrade: websocket" in out.lower() and "sec-websocket-version: 13" in out.lower()
 
 
+def test_a_batch_from_state_to_1000(daemon):
+    clip = daemon.state.parent / "input.txt"
+    clip.write_text("any file")
+    batch = daemon.post("/api/v1/batches", {"pipeline": "nap", "source": {"list": [{"input": str(clip)}]}}, token=daemon.token)
+    assert batch.status == 202, batch
+    url = batch.json["websocketUrl"] + f"&token={daemon.token}"
+    messages, code, _, _ = follow(url)
+    assert messages[0]["type"] == "state" and messages[0]["batchId"] == batch.json["id"] and code == 1000
+    assert messages[-1]["type"] == "batch-completed" and messages[-1]["processedFiles"] == 1
+    stored = [m["seq"] for m in messages[1:]]
+    assert stored == list(range(messages[0]["seq"] + 1, messages[0]["seq"] + 1 + len(stored)))
+    again, code, _, _ = follow(url)
+    assert [m["type"] for m in again] == ["state", "batch-completed"] and again[1] == messages[-1] and code == 1000
+
+
+def test_a_revoked_token_ends_what_is_open(daemon):
+    token = daemon.mint("carol")
+
+    async def revoked():
+        async with websockets.connect(f"{daemon.ws}/api/v1/stream?token={token}") as socket:
+            await socket.send(json.dumps({"type": "subscribe", "topic": "own"}))
+            assert json.loads(await socket.recv())["type"] == "subscribed"
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(None, lambda: daemon.post("/api/v1/tokens/revoke", {"sub": "carol"}))
+            assert answer.status in (200, 204), answer
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await asyncio.wait_for(socket.recv(), 5)
+            assert closed.value.rcvd.code == 4003
+    asyncio.run(revoked())
+    assert follow(f"{daemon.ws}/api/v1/stream?token={token}")[1] == 4003
+
+
 NODE = """
 import WebSocket from "ws";
 const seen = [], socket = new WebSocket(process.argv[2]);
@@ -129,11 +161,11 @@ def test_a_room_of_assets(daemon):
                     if heard["type"] in ("authenticated", "subscribed", "unsubscribed", "error", "pong"):
                         return heard
 
-            async def until(kind, job):
+            async def until(kind, job, alone=True):
                 while True:
                     heard = json.loads(await asyncio.wait_for(socket.recv(), 10))
-                    assert heard["jobId"] == job, heard
-                    if heard["type"] == kind:
+                    assert alone is False or heard["jobId"] == job, heard
+                    if heard["type"] == kind and heard["jobId"] == job:
                         return heard
 
             loop = asyncio.get_running_loop()
@@ -145,7 +177,7 @@ def test_a_room_of_assets(daemon):
             assert "cursor" in await until("completed", mine)
             assert (await say(type="unsubscribe", topic="asset:film-7"))["type"] == "unsubscribed"
             assert (await say(type="subscribe", topic="own", minStep=10))["type"] == "subscribed"
-            await until("completed", await submit("film-9"))
+            await until("completed", await submit("film-9"), alone=False)
             assert (await say(type="subscribe", topic="all"))["code"] == "denied"
 
     asyncio.run(room())

@@ -59,11 +59,15 @@ static enum close_code head_begin(struct frame_reader *r) {
   return 0;
 }
 
+static bool too_big(const struct frame_reader *r, uint64_t length) {
+  return !is_control(r->opcode) && length + r->message.size > (r->message_max ? r->message_max : MESSAGE_MAX);
+}
+
 static enum close_code head_end(struct frame_reader *r) {
   size_t extended = r->need - 6u;
   uint64_t length = extended ? big_endian(r->head + 2, extended) : r->head[1] & 0x7fu;
   if ((extended == 2 && length < 126) || (extended == 8 && (length < 65536 || length >> 63))) return CLOSE_PROTOCOL;
-  if (!is_control(r->opcode) && length + r->message.size > MESSAGE_MAX) return CLOSE_TOO_BIG;
+  if (too_big(r, length)) return CLOSE_TOO_BIG;
   memcpy(r->mask, r->head + r->need - 4, 4);
   if (r->opcode == OPCODE_TEXT || r->opcode == OPCODE_BINARY) r->message_type = r->opcode;
   r->length = (uint32_t)length;
@@ -78,8 +82,7 @@ static enum close_code head_read(struct frame_reader *r, const uint8_t **data, c
   while (!wrong && *data < end && !r->in_payload) {
     r->head[r->have++] = *(*data)++;
     if (r->have == 2) wrong = head_begin(r);
-    if (!wrong && r->have > 2 && r->have == r->need - 4 && !is_control(r->opcode) &&
-        big_endian(r->head + 2, r->have - 2u) + r->message.size > MESSAGE_MAX)
+    if (!wrong && r->have > 2 && r->have == r->need - 4 && too_big(r, big_endian(r->head + 2, r->have - 2u)))
       wrong = CLOSE_TOO_BIG;
     if (!wrong && r->have > 2 && r->have == r->need) wrong = head_end(r);
   }

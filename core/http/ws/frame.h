@@ -41,6 +41,7 @@ typedef bool frame_received(void *context, enum opcode opcode, const char *data,
 struct frame_reader {
   uint8_t head[14], have, need; /* of the head */
   bool in_payload, fin;
+  uint32_t message_max; /* 0: MESSAGE_MAX */
   uint8_t opcode;       /* of the frame */
   uint8_t message_type; /* TEXT or BINARY while a message is unfinished; 0: none */
   uint8_t mask[4];

@@ -26,6 +26,7 @@ enum {
   SNDBUF_BYTES = 64 * 1024, /* the kernel doubles it */
   CLOSING_US = 5 * 1000000, /* for the peer to answer a CLOSE */
   FIRST_MESSAGE_US = 10 * 1000000,
+  FIRST_MESSAGE_MAX = 16 * 1024, /* bytes: a token is less */
 };
 
 enum phase {

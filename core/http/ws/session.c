@@ -62,6 +62,7 @@ static void hear_auth(struct socket *s, const struct value *message) {
 void session_begin(struct socket *s) {
   if (!s->authenticated) {
     s->unknown = true;
+    s->reader.message_max = FIRST_MESSAGE_MAX;
     s->deadline_us = ws_now_us() + FIRST_MESSAGE_US;
     if (atomic_fetch_add(&s->server->unknown, 1) >= s->server->options.followers_max / 4 + 1)
       socket_close(s, CLOSE_TRY_LATER,
@@ -73,6 +74,7 @@ void session_begin(struct socket *s) {
 void session_known(struct socket *s) {
   if (s->unknown) atomic_fetch_sub(&s->server->unknown, 1);
   s->unknown = false;
+  s->reader.message_max = 0;
 }
 
 /* ---- what it follows --------------------------------------------------------------------------------------------- */
