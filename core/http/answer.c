@@ -12,16 +12,48 @@ static const struct {
   int status;
   const char *phrase;
 } phrases[] = {
-    {100, "Continue"}, {101, "Switching Protocols"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"},
-    {204, "No Content"}, {206, "Partial Content"}, {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"},
-    {304, "Not Modified"}, {307, "Temporary Redirect"}, {308, "Permanent Redirect"}, {400, "Bad Request"},
-    {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {406, "Not Acceptable"},
-    {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"}, {411, "Length Required"}, {412, "Precondition Failed"},
-    {413, "Content Too Large"}, {414, "URI Too Long"}, {415, "Unsupported Media Type"}, {416, "Range Not Satisfiable"},
-    {417, "Expectation Failed"}, {422, "Unprocessable Content"}, {423, "Locked"}, {426, "Upgrade Required"},
-    {428, "Precondition Required"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
-    {460, "Checksum Mismatch"}, {500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"},
-    {503, "Service Unavailable"}, {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"},
+    {100, "Continue"},
+    {101, "Switching Protocols"},
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {206, "Partial Content"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
+    {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {423, "Locked"},
+    {426, "Upgrade Required"},
+    {428, "Precondition Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {460, "Checksum Mismatch"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
     {507, "Insufficient Storage"},
 };
 
@@ -31,14 +63,16 @@ const char *answer_phrase(int status) {
   return status < 400 ? "OK" : status < 500 ? "Client Error" : "Server Error";
 }
 
-/* What goes out with every answer unless its handler says otherwise. Documents of users must never run as pages of ours. */
+/* What goes out with every answer unless its handler says otherwise. Documents of users must never run as pages of
+ * ours. */
 static const struct {
   const char *name, *value;
 } always[] = {
     {"X-Content-Type-Options", "nosniff"},
     {"Referrer-Policy", "no-referrer"},
     {"X-Frame-Options", "DENY"},
-    {"Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"},
+    {"Content-Security-Policy",
+     "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"},
     {"Cache-Control", "no-store"},
 };
 
@@ -173,8 +207,8 @@ static const struct {
   enum err code;
   int status;
 } statuses[] = {
-    {ERR_INVALID, 400},  {ERR_USAGE, 400},     {ERR_DENIED, 403},   {ERR_NOT_FOUND, 404}, {ERR_CONFLICT, 409},
-    {ERR_STALE, 409},    {ERR_TOO_LARGE, 413}, {ERR_BUSY, 429},     {ERR_NO_SPACE, 507},  {ERR_TIMEOUT, 504},
+    {ERR_INVALID, 400},  {ERR_USAGE, 400},     {ERR_DENIED, 403},      {ERR_NOT_FOUND, 404}, {ERR_CONFLICT, 409},
+    {ERR_STALE, 409},    {ERR_TOO_LARGE, 413}, {ERR_BUSY, 429},        {ERR_NO_SPACE, 507},  {ERR_TIMEOUT, 504},
     {ERR_PROTOCOL, 400}, {ERR_LOST, 400},      {ERR_UNSUPPORTED, 501},
 };
 

@@ -26,8 +26,11 @@ static void name_request(struct exchange *x) {
 }
 
 static void exchange_open(struct exchange *x, struct mg_connection *connection) {
-  *x = (struct exchange){.connection = connection, .info = mg_get_request_info(connection), .framing = FRAMING_NONE,
-                         .body_done = true, .begun_us = clock_boot(&clock_system)};
+  *x = (struct exchange){.connection = connection,
+                         .info = mg_get_request_info(connection),
+                         .framing = FRAMING_NONE,
+                         .body_done = true,
+                         .begun_us = clock_boot(&clock_system)};
   x->server = mg_get_user_data(mg_get_context(connection));
   x->slot = mg_get_thread_pointer(connection);
   x->policy = policy_hold(x->server);
@@ -122,9 +125,11 @@ int begin_http_error(struct mg_connection *connection, int status, const char *m
   (void)message;
   struct buf buf_auto body = {0}, out = {0};
   const char *phrase = answer_phrase(status);
-  buf_format(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"the request could not be read\"}\n", phrase,
-             status);
-  buf_format(&out, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n", status, phrase, body.size);
+  buf_format(&body,
+             "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"the request could not be read\"}\n",
+             phrase, status);
+  buf_format(&out, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n", status,
+             phrase, body.size);
   buf_format(&out, "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%s", buf_string(&body));
   mg_disable_connection_keep_alive(connection);
   mg_write(connection, out.data, out.size);
@@ -147,7 +152,8 @@ int begin_log_access(const struct mg_connection *connection, const char *message
   return 1;
 }
 
-/* ---- threads and connections -------------------------------------------------------------------------------------------------- */
+/* ---- threads and connections
+ * -------------------------------------------------------------------------------------------------- */
 
 void *begin_thread(const struct mg_context *civetweb, int type) {
   enum { WORKER = 1 };
@@ -175,7 +181,8 @@ void http_socket_run(const struct mg_connection *connection, void (*run)(void *c
   if (!nested) slot->on_stack = false;
 }
 
-/* ---- for the socket module ------------------------------------------------------------------------------------------------------ */
+/* ---- for the socket module
+ * ------------------------------------------------------------------------------------------------------ */
 
 static const char *without_scheme(const char *origin) {
   const char *at = origin ? strstr(origin, "://") : NULL;

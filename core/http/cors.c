@@ -3,13 +3,15 @@
 
 #include "http/parts.h"
 
-static const char exposed[] = "Location, ETag, Content-Range, Accept-Ranges, Content-Length, Retry-After, X-Request-Id, Upload-Offset, "
-                              "Upload-Length, Upload-Expires, Upload-Metadata, Tus-Resumable, Tus-Version, Tus-Extension, "
-                              "Tus-Max-Size, Tus-Checksum-Algorithm";
-static const char accepted[] = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Range, If-Range, If-Match, "
-                               "If-None-Match, If-Modified-Since, X-Request-Id, X-Drive-Token, X-Requested-With, Tus-Resumable, "
-                               "Upload-Length, Upload-Offset, Upload-Metadata, Upload-Checksum, Upload-Defer-Length, "
-                               "Upload-Concat, X-HTTP-Method-Override";
+static const char exposed[] =
+    "Location, ETag, Content-Range, Accept-Ranges, Content-Length, Retry-After, X-Request-Id, Upload-Offset, "
+    "Upload-Length, Upload-Expires, Upload-Metadata, Tus-Resumable, Tus-Version, Tus-Extension, "
+    "Tus-Max-Size, Tus-Checksum-Algorithm";
+static const char accepted[] =
+    "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Range, If-Range, If-Match, "
+    "If-None-Match, If-Modified-Since, X-Request-Id, X-Drive-Token, X-Requested-With, Tus-Resumable, "
+    "Upload-Length, Upload-Offset, Upload-Metadata, Upload-Checksum, Upload-Defer-Length, "
+    "Upload-Concat, X-HTTP-Method-Override";
 
 bool cors_is_preflight(const struct exchange *x) {
   return strcmp(x->info->request_method, "OPTIONS") == 0 && http_header(x, "Origin") &&

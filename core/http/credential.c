@@ -1,4 +1,5 @@
-/* credential.c - who asks (RFC 6750): the header everywhere, a query parameter only where a route says that it will do. */
+/* credential.c - who asks (RFC 6750): the header everywhere, a query parameter only where a route says that it will do.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -11,7 +12,8 @@ static const char realm[] = "Bearer realm=\"stagemill\"";
 
 static bool unauthorized(struct exchange *x, const char *error, const char *detail) {
   char challenge[96];
-  snprintf(challenge, sizeof(challenge), "%s%s%s%s", realm, error ? ", error=\"" : "", error ? error : "", error ? "\"" : "");
+  snprintf(challenge, sizeof(challenge), "%s%s%s%s", realm, error ? ", error=\"" : "", error ? error : "",
+           error ? "\"" : "");
   http_set_header(x, "WWW-Authenticate", challenge);
   http_problem(x, 401, "unauthorized", "%s", detail);
   return false;
@@ -81,7 +83,8 @@ static bool scopes_suffice(const struct principal *p, unsigned wanted) {
 bool credential_check(struct exchange *x) {
   if (!take(x)) return false;
   if (x->route->flags & ROUTE_OPEN) return true;
-  if (!x->has_principal) return unauthorized(x, NULL, "this needs a token: send it in the header Authorization: Bearer TOKEN");
+  if (!x->has_principal)
+    return unauthorized(x, NULL, "this needs a token: send it in the header Authorization: Bearer TOKEN");
   if (scopes_suffice(&x->principal, x->route->scopes)) return true;
   char words[96], challenge[160];
   say_scopes(words, sizeof(words), x->route->scopes ? x->route->scopes : (unsigned)SCOPE_READ);

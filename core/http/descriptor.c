@@ -1,10 +1,11 @@
 /* descriptor.c - which descriptor a connection of civetweb has.
  *
- * civetweb tells nobody, and before a request has been read it tells nothing at all; yet a peer that keeps a worker waiting
- * for its request can only be cut by its descriptor. civetweb's own record of a connection holds it, followed by the two
- * addresses of the socket (its struct socket since 1.9). The record is read, not touched, through a call that fails instead
- * of faulting; what was found is believed only when the descriptor's own addresses say the same. When nothing fits, the
- * descriptor is looked for by its addresses once the request is there, and until then civetweb's own time-outs hold. */
+ * civetweb tells nobody, and before a request has been read it tells nothing at all; yet a peer that keeps a worker
+ * waiting for its request can only be cut by its descriptor. civetweb's own record of a connection holds it, followed
+ * by the two addresses of the socket (its struct socket since 1.9). The record is read, not touched, through a call
+ * that fails instead of faulting; what was found is believed only when the descriptor's own addresses say the same.
+ * When nothing fits, the descriptor is looked for by its addresses once the request is there, and until then civetweb's
+ * own time-outs hold. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

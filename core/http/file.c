@@ -110,7 +110,8 @@ static void set_disposition(struct exchange *x, const char *name) {
     buf_char(&text, (unsigned char)*at < 0x20 || (unsigned char)*at > 0x7e || strchr("\"\\%/", *at) ? '_' : *at);
   buf_text(&text, "\"; filename*=UTF-8''");
   for (const char *at = name; *at; at++)
-    if (strchr("!#$&+-.^_`|~", *at) || (*at >= '0' && *at <= '9') || (*at >= 'A' && *at <= 'Z') || (*at >= 'a' && *at <= 'z'))
+    if (strchr("!#$&+-.^_`|~", *at) || (*at >= '0' && *at <= '9') || (*at >= 'A' && *at <= 'Z') ||
+        (*at >= 'a' && *at <= 'z'))
       buf_char(&text, *at);
     else
       buf_format(&text, "%%%02X", (unsigned char)*at);
@@ -169,8 +170,10 @@ void http_file(struct exchange *x, int fd, const char *type, const char *etag, c
   set_headers(x, &shown);
   if (!status) status = choose_range(x, &shown);
   char range[80];
-  if (shown.part) snprintf(range, sizeof(range), "bytes %" PRId64 "-%" PRId64 "/%" PRId64, shown.first, shown.last, shown.size);
-  else snprintf(range, sizeof(range), "bytes */%" PRId64, shown.size);
+  if (shown.part)
+    snprintf(range, sizeof(range), "bytes %" PRId64 "-%" PRId64 "/%" PRId64, shown.first, shown.last, shown.size);
+  else
+    snprintf(range, sizeof(range), "bytes */%" PRId64, shown.size);
   if (status == 206 || status == 416) http_set_header(x, "Content-Range", range);
   if (status == 200 || status == 206) {
     set_disposition(x, attachment);

@@ -1,7 +1,8 @@
 /* parts.h - what the files of the HTTP server share; not for other modules.
  *
- * A worker thread of civetweb owns one slot for life (slot.c) and one exchange for each request it serves (begin.c). What
- * a reload may change is in a policy that each exchange holds while it runs. Lock order: server->lock, then nothing. */
+ * A worker thread of civetweb owns one slot for life (slot.c) and one exchange for each request it serves (begin.c).
+ * What a reload may change is in a policy that each exchange holds while it runs. Lock order: server->lock, then
+ * nothing. */
 #pragma once
 #include <civetweb.h>
 #include <netinet/in.h>
@@ -22,7 +23,8 @@ enum {
   COPY_BYTES = 64 * 1024,
 };
 
-/* ---- policy.c: what a reload replaces ---------------------------------------------------------------------------------- */
+/* ---- policy.c: what a reload replaces
+ * ---------------------------------------------------------------------------------- */
 
 struct network {
   uint8_t address[16]; /* IPv4 as mapped IPv6 */
@@ -48,7 +50,8 @@ void policy_client(const struct policy *policy, const struct mg_request_info *in
 /* scheme://host[:port] as the client sees us; owned. */
 char *policy_seen_origin(const struct policy *policy, const struct mg_request_info *info);
 
-/* ---- slot.c: who occupies a worker, and for how long --------------------------------------------------------------------- */
+/* ---- slot.c: who occupies a worker, and for how long
+ * --------------------------------------------------------------------- */
 
 enum slot_state {
   SLOT_FREE = 1, /* no thread, or a thread without a connection */
@@ -62,14 +65,14 @@ struct slot {
   struct http_server *server;
   bool taken; /* a thread has it */
   enum slot_state state;
-  int fd;            /* of the connection; civetweb closes it after slot_leave */
-  int64_t since_us;  /* when the state began, boot clock */
-  int64_t moved_us;  /* when bytes last moved in it */
-  uint64_t moved;    /* bytes since it began */
+  int fd;           /* of the connection; civetweb closes it after slot_leave */
+  int64_t since_us; /* when the state began, boot clock */
+  int64_t moved_us; /* when bytes last moved in it */
+  uint64_t moved;   /* bytes since it began */
   char peer[PEER_MAX];
-  bool exempt;       /* from the limit per peer: loopback, or a proxy of ours */
+  bool exempt; /* from the limit per peer: loopback, or a proxy of ours */
   atomic_bool cut;
-  void *stack;  /* stack.c; NULL: the worker's own must do */
+  void *stack; /* stack.c; NULL: the worker's own must do */
   bool on_stack;
 };
 struct watch {
@@ -92,18 +95,21 @@ void slot_turn(struct slot *slot, enum slot_state state);
 void slot_moved(struct slot *slot, size_t bytes);
 bool slot_linger(struct slot *slot); /* false: half of the threads do already */
 
-/* ---- stack.c: room for handlers --------------------------------------------------------------------------------------------- */
+/* ---- stack.c: room for handlers
+ * --------------------------------------------------------------------------------------------- */
 
 bool stack_make(void **stack);
 void stack_free(void **stack);
 void stack_run(void *stack, void (*run)(void *context), void *context); /* on this thread, to its end */
 
-/* ---- descriptor.c: which descriptor a connection has; -1: unknown ---------------------------------------------------------- */
+/* ---- descriptor.c: which descriptor a connection has; -1: unknown
+ * ---------------------------------------------------------- */
 
 int descriptor_early(struct http_server *server, const struct mg_connection *connection, char peer[PEER_MAX]);
 int descriptor_of(const struct mg_request_info *info);
 
-/* ---- the server and an exchange ------------------------------------------------------------------------------------------ */
+/* ---- the server and an exchange
+ * ------------------------------------------------------------------------------------------ */
 
 struct route_table {
   const struct route *routes;
@@ -121,7 +127,7 @@ struct http_server {
   void (*attach)(void *sockets, struct mg_context *civetweb);
   void *sockets;
   struct mg_context *civetweb;
-  int listen_fd; /* civetweb's; -1: not found */
+  int listen_fd;           /* civetweb's; -1: not found */
   char start_problem[256]; /* civetweb's own words while it starts */
   struct route_table *tables;
   size_t table_count;
@@ -171,9 +177,11 @@ struct exchange {
   uint64_t sent;
 };
 
-/* ---- request.c ------------------------------------------------------------------------------------------------------------ */
+/* ---- request.c
+ * ------------------------------------------------------------------------------------------------------------ */
 
-/* Refuses what proxies and servers read differently (RFC 9112 section 11.2), and anything malformed: answers and false. */
+/* Refuses what proxies and servers read differently (RFC 9112 section 11.2), and anything malformed: answers and false.
+ */
 bool request_check(struct exchange *x);
 /* Percent-decodes; NULL: malformed, NUL or control characters, or not UTF-8. plus: '+' is a space. */
 char *request_decode(const char *text, size_t size, bool plus);
@@ -182,15 +190,18 @@ const char *request_header(const struct mg_request_info *info, const char *name)
 bool request_is_handshake(struct exchange *x); /* of a socket path; answers 426 or 400 itself when it is a wrong one */
 bool request_is_socket_path(const char *path);
 
-/* ---- route.c -------------------------------------------------------------------------------------------------------------- */
+/* ---- route.c
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* The route, its parameters in x->params; NULL: answered (404, 405, OPTIONS), or nothing for this path (*unknown). */
 const struct route *route_find(struct exchange *x, bool *unknown);
 
-/* ---- credential.c, cors.c, web.c, requestlog.c, measure.c ------------------------------------------------------------------------------ */
+/* ---- credential.c, cors.c, web.c, requestlog.c, measure.c
+ * ------------------------------------------------------------------------------ */
 
 bool credential_check(struct exchange *x); /* false: answered 401 or 403 */
-bool credential_still_good(struct exchange *x); /* what was good at the beginning of a long answer; looks once a second */
+bool credential_still_good(
+    struct exchange *x); /* what was good at the beginning of a long answer; looks once a second */
 void cors_decorate(struct exchange *x);
 void cors_preflight(struct exchange *x, const char *methods);
 bool cors_is_preflight(const struct exchange *x);
@@ -202,7 +213,8 @@ void measure_cut(const char *state);
 /* Path and query as the log may hold them: no token, ticket, signature. */
 void requestlog_target(struct buf *out, const struct exchange *x);
 
-/* ---- body.c, answer.c ------------------------------------------------------------------------------------------------------- */
+/* ---- body.c, answer.c
+ * ------------------------------------------------------------------------------------------------------- */
 
 bool body_read_whole(struct exchange *x); /* false: answered */
 void body_drop_rest(struct exchange *x);  /* after the answer, before a close: so that the peer can read the answer */

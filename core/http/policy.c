@@ -76,7 +76,8 @@ static enum err add_origins(struct policy *policy, const char *const *origins, s
       continue;
     }
     if (!is_origin(origins[i], &size) || origins[i][size])
-      return error_set(e, ERR_INVALID, "the origin '%.120s' is none: write scheme, host and port alone, as https://app.example.org",
+      return error_set(e, ERR_INVALID,
+                       "the origin '%.120s' is none: write scheme, host and port alone, as https://app.example.org",
                        origins[i]);
     policy->origins = mem_grow(policy->origins, policy->origin_count + 1, sizeof(*policy->origins));
     policy->origins[policy->origin_count++] = mem_text(origins[i]);
@@ -88,7 +89,8 @@ static enum err add_proxies(struct policy *policy, const char *const *proxies, s
   for (size_t i = 0; proxies && proxies[i]; i++) {
     policy->proxies = mem_grow(policy->proxies, policy->proxy_count + 1, sizeof(*policy->proxies));
     if (!parse_network(proxies[i], &policy->proxies[policy->proxy_count]))
-      return error_set(e, ERR_INVALID, "the proxy '%.120s' is neither an address nor a network as 10.0.0.0/8", proxies[i]);
+      return error_set(e, ERR_INVALID, "the proxy '%.120s' is neither an address nor a network as 10.0.0.0/8",
+                       proxies[i]);
     policy->proxy_count++;
   }
   return ERR_OK;
@@ -135,7 +137,8 @@ struct policy *policy_hold(struct http_server *server) {
   return policy;
 }
 
-/* ---- what trusted proxies say ------------------------------------------------------------------------------------------------ */
+/* ---- what trusted proxies say
+ * ------------------------------------------------------------------------------------------------ */
 
 /* One word of a comma-separated list, from its end. false: none is left. */
 static bool last_word(const char *list, size_t *end, char *word, size_t room) {
@@ -171,7 +174,8 @@ void policy_client(const struct policy *policy, const struct mg_request_info *in
     char word[PEER_MAX];
     uint8_t address[16];
     bool v4;
-    for (size_t end = strlen(info->http_headers[i].value); last_word(info->http_headers[i].value, &end, word, sizeof(word));) {
+    for (size_t end = strlen(info->http_headers[i].value);
+         last_word(info->http_headers[i].value, &end, word, sizeof(word));) {
       drop_port(word);
       if (!parse_address(word, address, &v4)) return;
       strcpy(client, word);
@@ -191,7 +195,8 @@ static char *forwarded(const struct policy *policy, const struct mg_request_info
 char *policy_seen_origin(const struct policy *policy, const struct mg_request_info *info) {
   static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:[]";
   if (policy->public_url) return mem_text(policy->public_url);
-  char *mem_auto proto = forwarded(policy, info, "X-Forwarded-Proto"), *mem_auto host = forwarded(policy, info, "X-Forwarded-Host");
+  char *mem_auto proto = forwarded(policy, info, "X-Forwarded-Proto"),
+                 *mem_auto host = forwarded(policy, info, "X-Forwarded-Host");
   bool https = proto && strcasecmp(proto, "https") == 0;
   const char *name = host && host[strspn(host, allowed)] == '\0' ? host : request_header(info, "Host");
   if (!name || !*name) return mem_format("http://127.0.0.1:%d", info->server_port);

@@ -9,7 +9,8 @@
 
 const char *const http_socket_paths[] = {"/ws", "/api/v1/stream", NULL};
 
-/* ---- names and values ------------------------------------------------------------------------------------------------------ */
+/* ---- names and values
+ * ------------------------------------------------------------------------------------------------------ */
 
 void params_add(struct params *params, const char *name, size_t name_size, char *moved_value) {
   params->items = mem_grow(params->items, params->count + 1, sizeof(*params->items));
@@ -41,7 +42,11 @@ static int hex(char c) {
 static bool is_clean(const char *text) {
   for (const unsigned char *s = (const unsigned char *)text; *s;) {
     if (*s < 0x20 || *s == 0x7f) return false;
-    int more = *s < 0x80 ? 0 : *s >= 0xc2 && *s < 0xe0 ? 1 : *s >= 0xe0 && *s < 0xf0 ? 2 : *s >= 0xf0 && *s < 0xf5 ? 3 : -1;
+    int more = *s < 0x80                 ? 0
+               : *s >= 0xc2 && *s < 0xe0 ? 1
+               : *s >= 0xe0 && *s < 0xf0 ? 2
+               : *s >= 0xf0 && *s < 0xf5 ? 3
+                                         : -1;
     if (more < 0) return false;
     unsigned least = more == 2 && *s == 0xe0 ? 0xa0 : more == 3 && *s == 0xf0 ? 0x90 : 0x80;
     unsigned most = more == 2 && *s == 0xed ? 0x9f : more == 3 && *s == 0xf4 ? 0x8f : 0xbf;
@@ -75,7 +80,8 @@ bad:
   return NULL;
 }
 
-/* ---- what was asked ---------------------------------------------------------------------------------------------------------- */
+/* ---- what was asked
+ * ---------------------------------------------------------------------------------------------------------- */
 
 void *http_context(struct exchange *x) { return x->server->context; }
 const char *http_method(const struct exchange *x) { return x->info->request_method; }
@@ -135,21 +141,23 @@ const char *http_query(struct exchange *x, const char *name) {
   return params_get(&x->query, name);
 }
 
-enum err http_query_int(struct exchange *x, const char *name, int64_t least, int64_t most, int64_t otherwise, int64_t *n,
-                        struct error *e) {
+enum err http_query_int(struct exchange *x, const char *name, int64_t least, int64_t most, int64_t otherwise,
+                        int64_t *n, struct error *e) {
   const char *text = http_query(x, name);
   *n = otherwise;
   if (!text) return ERR_OK;
   char *end;
   long long value = strtoll(text, &end, 10);
-  if (end == text || *end || isspace((unsigned char)*text) || *text == '+' || strlen(text) > 19 || value < least || value > most)
-    return error_set(e, ERR_USAGE, "the parameter '%s' is '%.40s': it must be a whole number from %lld to %lld", name, text,
-                     (long long)least, (long long)most);
+  if (end == text || *end || isspace((unsigned char)*text) || *text == '+' || strlen(text) > 19 || value < least ||
+      value > most)
+    return error_set(e, ERR_USAGE, "the parameter '%s' is '%.40s': it must be a whole number from %lld to %lld", name,
+                     text, (long long)least, (long long)most);
   *n = value;
   return ERR_OK;
 }
 
-/* ---- what is refused --------------------------------------------------------------------------------------------------------- */
+/* ---- what is refused
+ * --------------------------------------------------------------------------------------------------------- */
 
 static bool refuse(struct exchange *x, int status, const char *code, const char *why) {
   x->close = true;
@@ -164,16 +172,16 @@ static int count_header(const struct mg_request_info *info, const char *name) {
   return n;
 }
 
-/* civetweb forgives a space before the colon (RFC 9112 section 5.1: refuse it). It cuts the lines where they stand, so what
- * stood between name and value can still be seen. */
+/* civetweb forgives a space before the colon (RFC 9112 section 5.1: refuse it). It cuts the lines where they stand, so
+ * what stood between name and value can still be seen. */
 static bool name_is_plain(const struct mg_header *header) {
   const char *at = header->name + strlen(header->name) + 1;
   while (at < header->value && (*at == ' ' || *at == '\t')) at++;
   return at == header->value;
 }
 
-/* It ends the headers silently at a line that begins with a space or a colon, and after its own maximum; another server in
- * front may have read on. What follows the last value it took must be the empty line. */
+/* It ends the headers silently at a line that begins with a space or a colon, and after its own maximum; another server
+ * in front may have read on. What follows the last value it took must be the empty line. */
 static bool headers_are_complete(const struct mg_request_info *info) {
   if (info->num_headers >= MG_MAX_HEADERS) return false;
   for (int i = 0; i < info->num_headers; i++)
@@ -186,8 +194,16 @@ static bool headers_are_complete(const struct mg_request_info *info) {
 }
 
 static bool headers_are_single(const struct mg_request_info *info, const char **twice) {
-  static const char *const once[] = {"Host", "Content-Length", "Transfer-Encoding", "Authorization", "Content-Type", "Origin",
-                                     "Expect", "Range", "Idempotency-Key", NULL};
+  static const char *const once[] = {"Host",
+                                     "Content-Length",
+                                     "Transfer-Encoding",
+                                     "Authorization",
+                                     "Content-Type",
+                                     "Origin",
+                                     "Expect",
+                                     "Range",
+                                     "Idempotency-Key",
+                                     NULL};
   for (const char *const *name = once; *name; name++)
     if (count_header(info, *twice = *name) > 1) return false;
   return true;
@@ -202,7 +218,8 @@ static bool parse_length(const char *text, int64_t *length) {
 }
 
 static bool check_framing(struct exchange *x) {
-  const char *length = request_header(x->info, "Content-Length"), *coding = request_header(x->info, "Transfer-Encoding");
+  const char *length = request_header(x->info, "Content-Length"),
+             *coding = request_header(x->info, "Transfer-Encoding");
   if (length && coding) return refuse(x, 400, "protocol", "the request has both Content-Length and Transfer-Encoding");
   if (coding && (x->http10 || strcasecmp(coding, "chunked") != 0))
     return refuse(x, 501, "unsupported", "the only transfer coding that is understood here is chunked, in HTTP/1.1");
@@ -212,7 +229,8 @@ static bool check_framing(struct exchange *x) {
     x->body_done = false;
     x->close = true; /* civetweb does not find the end of a trailer section */
   } else if (length) {
-    if (!parse_length(length, &x->length)) return refuse(x, 400, "protocol", "Content-Length must be a number of bytes");
+    if (!parse_length(length, &x->length))
+      return refuse(x, 400, "protocol", "Content-Length must be a number of bytes");
     x->framing = FRAMING_LENGTH;
     x->body_done = x->length == 0;
   }
@@ -269,7 +287,8 @@ bool request_check(struct exchange *x) {
   return check_framing(x) && check_target(x);
 }
 
-/* ---- handshakes of sockets --------------------------------------------------------------------------------------------------- */
+/* ---- handshakes of sockets
+ * --------------------------------------------------------------------------------------------------- */
 
 bool request_is_socket_path(const char *path) {
   for (const char *const *p = http_socket_paths; *p; p++)
@@ -285,7 +304,8 @@ static bool is_key(const char *key) {
 
 bool request_is_handshake(struct exchange *x) {
   const char *version = request_header(x->info, "Sec-WebSocket-Version");
-  bool upgrade = request_header_lists(x->info, "Upgrade", "websocket") && request_header_lists(x->info, "Connection", "Upgrade");
+  bool upgrade =
+      request_header_lists(x->info, "Upgrade", "websocket") && request_header_lists(x->info, "Connection", "Upgrade");
   if (strcmp(x->info->request_method, "GET") != 0) {
     http_set_header(x, "Allow", "GET");
     http_problem(x, 405, "method-not-allowed", "a WebSocket is opened with GET");

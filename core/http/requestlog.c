@@ -18,8 +18,10 @@ static void add_printable(struct buf *out, const char *text, size_t size) {
   enum { SHOWN_MAX = 400 };
   for (size_t i = 0; i < size && i < SHOWN_MAX; i++) {
     unsigned char c = (unsigned char)text[i];
-    if (c > 0x20 && c < 0x7f && c != '"' && c != '\\') buf_char(out, (char)c);
-    else buf_format(out, "\\x%02x", c);
+    if (c > 0x20 && c < 0x7f && c != '"' && c != '\\')
+      buf_char(out, (char)c);
+    else
+      buf_format(out, "\\x%02x", c);
   }
   if (size > SHOWN_MAX) buf_text(out, "...");
 }
@@ -75,8 +77,8 @@ void requestlog_line(const struct exchange *x) {
   struct buf buf_auto target = {0};
   requestlog_target(&target, x);
   int64_t us = clock_boot(&clock_system) - x->begun_us;
-  log_line(x->status >= 500 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "http %s %s %d%s bytes=%llu ms=%lld peer=%s sub=%s id=%s",
-           x->info->request_method, buf_string(&target), x->status, x->broken ? " (cut)" : "", (unsigned long long)x->sent,
-           (long long)(us / 1000), x->peer, x->has_principal && x->principal.subject ? x->principal.subject : "-",
-           x->request_id);
+  log_line(x->status >= 500 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+           "http %s %s %d%s bytes=%llu ms=%lld peer=%s sub=%s id=%s", x->info->request_method, buf_string(&target),
+           x->status, x->broken ? " (cut)" : "", (unsigned long long)x->sent, (long long)(us / 1000), x->peer,
+           x->has_principal && x->principal.subject ? x->principal.subject : "-", x->request_id);
 }

@@ -16,7 +16,8 @@ static uint64_t match(const char *pattern, const char *path, size_t path_size) {
     if (*pattern != '/') return *pattern == '\0' && path == end ? rank : 0;
     if (path == end || *path != '/') return 0;
     pattern++, path++;
-    size_t want = strcspn(pattern, "/"), have = (size_t)((const char *)memchr(path, '/', (size_t)(end - path)) ?: end) - (size_t)path;
+    size_t want = strcspn(pattern, "/"),
+           have = (size_t)((const char *)memchr(path, '/', (size_t)(end - path)) ?: end) - (size_t)path;
     uint64_t kind = SEGMENT_LITERAL;
     if (*pattern == '{') {
       bool rest = want > 4 && strncmp(pattern + want - 4, "...}", 4) == 0;
@@ -37,7 +38,8 @@ static bool take_params(struct exchange *x, const char *pattern, const char *pat
   const char *end = path + path_size;
   while (*pattern == '/') {
     pattern++, path++;
-    size_t want = strcspn(pattern, "/"), have = (size_t)((const char *)memchr(path, '/', (size_t)(end - path)) ?: end) - (size_t)path;
+    size_t want = strcspn(pattern, "/"),
+           have = (size_t)((const char *)memchr(path, '/', (size_t)(end - path)) ?: end) - (size_t)path;
     if (*pattern == '{') {
       bool rest = want > 4 && strncmp(pattern + want - 4, "...}", 4) == 0;
       char *value = request_decode(path, rest ? (size_t)(end - path) : have, false);
@@ -75,7 +77,8 @@ static void look(struct exchange *x, const char *raw, size_t size, struct found 
       uint64_t rank = match(route->path, raw, size);
       if (!rank) continue;
       add_method(&found->methods, route->method);
-      if (rank > found->rank && serves(route, x->info->request_method, x->head)) found->rank = rank, found->route = route;
+      if (rank > found->rank && serves(route, x->info->request_method, x->head))
+        found->rank = rank, found->route = route;
     }
 }
 

@@ -14,24 +14,31 @@
 
 _Thread_local struct http_server *http_server_starting;
 
-/* ---- where it listens ----------------------------------------------------------------------------------------------------------- */
+/* ---- where it listens
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* ADDR:PORT. civetweb's own syntax (lists, "s" for TLS, "r" for redirects) does not get through. */
 static enum err parse_listen(struct http_server *server, const char *listen, struct error *e) {
   const char *colon = strrchr(listen, ':');
   size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
   if (colon && digits > 0 && (colon[1 + digits] == 's' || colon[1 + digits] == 'r') && !colon[2 + digits])
-    return error_set(e, ERR_USAGE, "'%.60s' asks for TLS, which this daemon does not speak: put nginx in front, as "
-                     "share/stagemill/nginx/stagemill.conf shows, and listen on %.*s", listen, (int)(colon + 1 + digits - listen), listen);
+    return error_set(e, ERR_USAGE,
+                     "'%.60s' asks for TLS, which this daemon does not speak: put nginx in front, as "
+                     "share/stagemill/nginx/stagemill.conf shows, and listen on %.*s",
+                     listen, (int)(colon + 1 + digits - listen), listen);
   if (*listen == '[')
-    return error_set(e, ERR_USAGE, "'%.60s' is an IPv6 address, on which this daemon cannot listen: put nginx in front, or use "
-                     "an IPv4 address as 127.0.0.1:8060", listen);
+    return error_set(e, ERR_USAGE,
+                     "'%.60s' is an IPv6 address, on which this daemon cannot listen: put nginx in front, or use "
+                     "an IPv4 address as 127.0.0.1:8060",
+                     listen);
   struct in_addr parsed;
   server->address = colon ? mem_text_n(listen, (size_t)(colon - listen)) : NULL;
   unsigned long port = digits > 0 && digits < 6 ? strtoul(colon + 1, NULL, 10) : 65536;
   if (!colon || colon[1 + digits] || port > 65535 || inet_pton(AF_INET, server->address, &parsed) != 1)
-    return error_set(e, ERR_USAGE, "'%.60s' is not where a server can listen: write an IPv4 address and a port, as 127.0.0.1:8060 "
-                     "(this machine alone) or 0.0.0.0:8060 (every network)", listen);
+    return error_set(e, ERR_USAGE,
+                     "'%.60s' is not where a server can listen: write an IPv4 address and a port, as 127.0.0.1:8060 "
+                     "(this machine alone) or 0.0.0.0:8060 (every network)",
+                     listen);
   atomic_store(&server->port, (unsigned)port);
   server->listen = mem_text(listen);
   return ERR_OK;
@@ -45,14 +52,16 @@ static enum err probe_port(const struct http_server *server, struct error *e) {
   int on = 1;
   if (fd < 0) return error_errno(e, errno, "cannot make a socket");
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (bind(fd, (struct sockaddr *)&where, sizeof(where)) == 0 && (server->port == 0 || listen(fd, 1) == 0)) return ERR_OK;
+  if (bind(fd, (struct sockaddr *)&where, sizeof(where)) == 0 && (server->port == 0 || listen(fd, 1) == 0))
+    return ERR_OK;
   if (errno == EADDRINUSE)
-    return error_set(e, ERR_BUSY, "port %u of %s is taken by another program: stop it, or listen on another port", server->port,
-                     server->address);
+    return error_set(e, ERR_BUSY, "port %u of %s is taken by another program: stop it, or listen on another port",
+                     server->port, server->address);
   return error_errno(e, errno, "cannot listen on %s", server->listen);
 }
 
-/* ---- making and ending ---------------------------------------------------------------------------------------------------------- */
+/* ---- making and ending
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static enum err open_web(struct http_server *server, const char *folder, struct error *e) {
   server->web_fd = -1;
@@ -123,12 +132,43 @@ static enum err start_civetweb(struct http_server *server, struct error *e) {
   snprintf(threads, sizeof(threads), "%u", server->threads);
   snprintf(waiting, sizeof(waiting), "%u", server->connections);
   snprintf(bytes, sizeof(bytes), "%d", REQUEST_BYTES_MAX);
-  const char *options[] = {
-      "listening_ports", server->listen, "num_threads", threads, "max_request_size", bytes, "tcp_nodelay", "1",
-      "connection_queue", waiting, "listen_backlog", waiting, "enable_keep_alive", "yes", "keep_alive_timeout_ms", "5000",
-      "request_timeout_ms", "20000", "decode_url", "no", "enable_auth_domain_check", "no",
-      "enable_directory_listing", "no", "index_files", "", "cgi_pattern", "", "ssi_pattern", "", "access_control_allow_origin", "",
-      "access_control_allow_methods", "", "access_control_allow_headers", "", NULL};
+  const char *options[] = {"listening_ports",
+                           server->listen,
+                           "num_threads",
+                           threads,
+                           "max_request_size",
+                           bytes,
+                           "tcp_nodelay",
+                           "1",
+                           "connection_queue",
+                           waiting,
+                           "listen_backlog",
+                           waiting,
+                           "enable_keep_alive",
+                           "yes",
+                           "keep_alive_timeout_ms",
+                           "5000",
+                           "request_timeout_ms",
+                           "20000",
+                           "decode_url",
+                           "no",
+                           "enable_auth_domain_check",
+                           "no",
+                           "enable_directory_listing",
+                           "no",
+                           "index_files",
+                           "",
+                           "cgi_pattern",
+                           "",
+                           "ssi_pattern",
+                           "",
+                           "access_control_allow_origin",
+                           "",
+                           "access_control_allow_methods",
+                           "",
+                           "access_control_allow_headers",
+                           "",
+                           NULL};
   http_server_starting = server;
   server->civetweb = mg_start(&callbacks, server, options);
   http_server_starting = NULL;
@@ -152,7 +192,9 @@ enum err http_server_start(struct http_server *server, struct error *e) {
 }
 
 unsigned http_server_port(const struct http_server *server) { return atomic_load(&server->port); }
-struct mg_context *http_server_civetweb(struct http_server *server) { return server->civetweb; }
+struct mg_context *http_server_civetweb(struct http_server *server) {
+  return server->civetweb;
+}
 
 enum err http_server_reload(struct http_server *server, const struct http_options *options, struct error *e) {
   struct policy *fresh;

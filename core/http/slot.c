@@ -1,8 +1,9 @@
 /* slot.c - what each worker is occupied with, and the watch that frees workers from peers that only occupy them.
  *
- * civetweb gives a connection a thread from its first byte to its end. A peer that sends half a request, reads an answer a
- * byte at a time or leaves a connection open therefore costs a thread. While threads are free that is allowed for as long as
- * the time-outs say; when none is free, whoever only occupies one is cut after a moment, so that those who wait are served. */
+ * civetweb gives a connection a thread from its first byte to its end. A peer that sends half a request, reads an
+ * answer a byte at a time or leaves a connection open therefore costs a thread. While threads are free that is allowed
+ * for as long as the time-outs say; when none is free, whoever only occupies one is cut after a moment, so that those
+ * who wait are served. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +17,11 @@
 
 enum {
   TICK_MS = 50,
-  HEAD_US = 10 * 1000000,         /* for the head of a request, without pressure */
-  HEAD_PRESSED_US = 150 * 1000,   /* with it; TCP_DEFER_ACCEPT means that the first bytes are there already */
-  STALL_US = 20 * 1000000,        /* no byte moved in a body or an answer */
+  HEAD_US = 10 * 1000000,       /* for the head of a request, without pressure */
+  HEAD_PRESSED_US = 150 * 1000, /* with it; TCP_DEFER_ACCEPT means that the first bytes are there already */
+  STALL_US = 20 * 1000000,      /* no byte moved in a body or an answer */
   STALL_PRESSED_US = 2 * 1000000,
-  SLOW_PRESSED_US = 5 * 1000000,  /* after this long, under pressure, this many bytes a second are expected */
+  SLOW_PRESSED_US = 5 * 1000000, /* after this long, under pressure, this many bytes a second are expected */
   SLOW_BYTES = 4096,
 };
 
@@ -99,11 +100,13 @@ void watch_cut_readers(struct http_server *server) {
   struct watch *watch = &server->watch;
   pthread_mutex_lock(&watch->lock);
   for (size_t i = 0; watch->slots && i < watch->count; i++)
-    if (watch->slots[i].state != SLOT_FREE && watch->slots[i].state != SLOT_BUSY && watch->slots[i].fd >= 0) cut(&watch->slots[i]);
+    if (watch->slots[i].state != SLOT_FREE && watch->slots[i].state != SLOT_BUSY && watch->slots[i].fd >= 0)
+      cut(&watch->slots[i]);
   pthread_mutex_unlock(&watch->lock);
 }
 
-/* ---- workers ------------------------------------------------------------------------------------------------------------------ */
+/* ---- workers
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 struct slot *slot_take(struct http_server *server) {
   struct watch *watch = &server->watch;
@@ -124,7 +127,8 @@ void slot_give(struct slot *slot) {
   pthread_mutex_unlock(&slot->server->watch.lock);
 }
 
-/* ---- connections ------------------------------------------------------------------------------------------------------------------ */
+/* ---- connections
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 /* One address may not have more than three quarters of the threads. */
 static bool is_greedy(const struct watch *watch, const struct slot *one) {

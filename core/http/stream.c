@@ -1,4 +1,5 @@
-/* stream.c - answers in pieces (RFC 9112 section 7.1). An HTTP/1.0 peer gets the bytes and the end of the connection. */
+/* stream.c - answers in pieces (RFC 9112 section 7.1). An HTTP/1.0 peer gets the bytes and the end of the connection.
+ */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -21,7 +22,8 @@ bool http_linger(struct exchange *x) {
   if (!x->slot || slot_linger(x->slot)) return true;
   if (!x->status) {
     http_set_header(x, "Retry-After", "5");
-    http_problem(x, 503, "busy", "too many requests wait here for something to happen: try again later, or use a WebSocket");
+    http_problem(x, 503, "busy",
+                 "too many requests wait here for something to happen: try again later, or use a WebSocket");
   }
   x->broken = true;
   return false;

@@ -36,7 +36,8 @@ static const struct {
 /* Pages run only scripts of ours. Media, uploads and results may lie with a storage or CDN of any name. */
 static const char page_policy[] =
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob: http: https:; "
-    "media-src 'self' blob: http: https:; connect-src 'self' http: https: ws: wss:; worker-src 'self' blob:; object-src 'none'; "
+    "media-src 'self' blob: http: https:; connect-src 'self' http: https: ws: wss:; worker-src 'self' blob:; "
+    "object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 static const char *type_of(const char *path) {

@@ -14,7 +14,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-/* ---- handlers: each does one thing that the tests look at ------------------------------------------------------------- */
+/* ---- handlers: each does one thing that the tests look at
+ * ------------------------------------------------------------- */
 
 static struct rig *rig_of(struct exchange *x) {
   struct rig *rig = http_context(x);
@@ -69,8 +70,10 @@ static void upload(struct exchange *x) {
   struct error e = {0};
   rig->received = 0;
   while ((got = http_read(x, piece, sizeof(piece), &e)) > 0) rig->received += got;
-  if (got < 0) http_error(x, &e);
-  else http_empty(x, 204);
+  if (got < 0)
+    http_error(x, &e);
+  else
+    http_empty(x, 204);
 }
 
 /* Answers without having looked at the body. */
@@ -143,7 +146,8 @@ static const struct route routes[] = {
     {"GET", "/shared/{signature}/{rest...}", 0, ROUTE_OPEN, tell, NULL},
 };
 
-/* ---- the server --------------------------------------------------------------------------------------------------------- */
+/* ---- the server
+ * --------------------------------------------------------------------------------------------------------- */
 
 static char *mint(struct rig *rig, const char *subject, unsigned scopes) {
   struct principal p = {.subject = mem_text(subject), .scopes = scopes};
@@ -174,8 +178,13 @@ void rig_prepare(struct rig *rig) {
   rig->admin = mint(rig, "root", SCOPE_ADMIN);
   rig->follower = mint(rig, "bob", SCOPE_FOLLOW);
   rig_file(rig, "file", "0123456789");
-  rig->options = (struct http_options){.listen = "127.0.0.1:0", .threads = 8, .body_bytes_max = 1000, .keyring = rig->keyring,
-                                       .context = rig, .origins = rig->origins, .proxies = rig->proxies};
+  rig->options = (struct http_options){.listen = "127.0.0.1:0",
+                                       .threads = 8,
+                                       .body_bytes_max = 1000,
+                                       .keyring = rig->keyring,
+                                       .context = rig,
+                                       .origins = rig->origins,
+                                       .proxies = rig->proxies};
 }
 
 void rig_start(struct rig *rig) {
@@ -201,10 +210,12 @@ void rig_end(struct rig *rig) {
   assert_int_equal(system(command), 0);
 }
 
-/* ---- the client --------------------------------------------------------------------------------------------------------- */
+/* ---- the client
+ * --------------------------------------------------------------------------------------------------------- */
 
 int rig_connect(const struct rig *rig) {
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)http_server_port(rig->server)),
+  struct sockaddr_in to = {.sin_family = AF_INET,
+                           .sin_port = htons((uint16_t)http_server_port(rig->server)),
                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   assert_true(fd >= 0);

@@ -17,8 +17,8 @@ struct rig {
   struct http_server *server;
   struct http_options options;
   const char *origins[4], *proxies[4];
-  _Atomic int handled;      /* calls of handlers */
-  _Atomic int64_t received; /* bytes that the upload handler read */
+  _Atomic int handled;             /* calls of handlers */
+  _Atomic int64_t received;        /* bytes that the upload handler read */
   char *reader, *admin, *follower; /* tokens */
 };
 

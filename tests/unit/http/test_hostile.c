@@ -37,7 +37,8 @@ struct hostile {
 
 static const struct hostile refused[] = {
     {"both lengths", POST_OPEN "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED, 0, 400},
-    {"both lengths, coding first", POST_OPEN "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" SMUGGLED, 0, 400},
+    {"both lengths, coding first",
+     POST_OPEN "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" SMUGGLED, 0, 400},
     {"two lengths", POST_OPEN "Content-Length: 0\r\nContent-Length: 38\r\n\r\n" SMUGGLED, 0, 400},
     {"the same length twice", POST_OPEN "Content-Length: 0\r\nContent-Length: 0\r\n\r\n" SMUGGLED, 0, 400},
     {"a list of lengths", POST_OPEN "Content-Length: 0, 0\r\n\r\n" SMUGGLED, 0, 400},
@@ -48,10 +49,15 @@ static const struct hostile refused[] = {
     {"a large length", POST_OPEN "Content-Length: 999999999999999999\r\n\r\n" SMUGGLED, 0, 413},
     {"an unknown coding", POST_OPEN "Transfer-Encoding: gzip\r\n\r\n" SMUGGLED, 0, -1},
     {"codings in a row", POST_OPEN "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" SMUGGLED, 0, -1},
-    {"two codings", POST_OPEN "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" SMUGGLED, 0, -1},
+    {"two codings", POST_OPEN "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" SMUGGLED, 0,
+     -1},
     {"identity hides a length", POST_OPEN "Transfer-Encoding: identity\r\nContent-Length: 0\r\n\r\n" SMUGGLED, 0, 400},
-    {"a coding with a tab", POST_OPEN "Transfer-Encoding:\tchunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" SMUGGLED, 0, 400},
-    {"a coding with a vertical tab", POST_OPEN "Transfer-Encoding: \x0b" "chunked\r\n\r\n0\r\n\r\n" SMUGGLED, 0, -1},
+    {"a coding with a tab", POST_OPEN "Transfer-Encoding:\tchunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" SMUGGLED, 0,
+     400},
+    {"a coding with a vertical tab",
+     POST_OPEN "Transfer-Encoding: \x0b"
+               "chunked\r\n\r\n0\r\n\r\n" SMUGGLED,
+     0, -1},
     {"a name with a space", POST_OPEN "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" SMUGGLED, 0, -1},
     {"a folded line", POST_OPEN "X: a\r\n b\r\nContent-Length: 0\r\n\r\n" SMUGGLED, 0, 400},
     {"a folded coding", POST_OPEN "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n" SMUGGLED, 0, -1},
@@ -86,7 +92,8 @@ static const struct hostile refused[] = {
     {"another server's absolute target", "GET http://example.org/open/1 HTTP/1.1\r\nHost: example.org\r\n\r\n", 0, -1},
 };
 
-/* However a request is malformed: it is refused, its handler is not called, and what follows it is not taken for another. */
+/* However a request is malformed: it is refused, its handler is not called, and what follows it is not taken for
+ * another. */
 static void broken_requests_are_refused_and_end_the_connection(void **state) {
   struct rig *rig = *state;
   for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
@@ -98,15 +105,23 @@ static void broken_requests_are_refused_and_end_the_connection(void **state) {
       fail_msg("%s: answered %d\n%s", h->name, status, a);
     if (rig->handled) fail_msg("%s: a handler was called\n%s", h->name, a);
     if (*a && strstr(a + 1, "HTTP/1.1 ")) fail_msg("%s: more than one answer\n%s", h->name, a);
-    if (*a && strcmp(rig_header(a, "Connection"), "close") != 0) fail_msg("%s: the connection stays open\n%s", h->name, a);
+    if (*a && strcmp(rig_header(a, "Connection"), "close") != 0)
+      fail_msg("%s: the connection stays open\n%s", h->name, a);
   }
 }
 
 static void chunks_are_read_strictly(void **state) {
-  static const char *const wrong[] = {"zz\r\nabc\r\n0\r\n\r\n",        "3\r\nabcd\r\n0\r\n\r\n", "-3\r\nabc\r\n0\r\n\r\n",
-                                      "ffffffffffffffff\r\nabc\r\n", "0x3\r\nabc\r\n0\r\n\r\n", "3;ext=\"\nabc\r\n0\r\n\r\n",
-                                      "8000000000000000\r\nabc\r\n", "3\nabc\n0\n\n",           "\r\n\r\n",
-                                      "00000000000000000000000000000000000000000000000000000000000000000000000003\r\nabc\r\n0\r\n\r\n"};
+  static const char *const wrong[] = {
+      "zz\r\nabc\r\n0\r\n\r\n",
+      "3\r\nabcd\r\n0\r\n\r\n",
+      "-3\r\nabc\r\n0\r\n\r\n",
+      "ffffffffffffffff\r\nabc\r\n",
+      "0x3\r\nabc\r\n0\r\n\r\n",
+      "3;ext=\"\nabc\r\n0\r\n\r\n",
+      "8000000000000000\r\nabc\r\n",
+      "3\nabc\n0\n\n",
+      "\r\n\r\n",
+      "00000000000000000000000000000000000000000000000000000000000000000000000003\r\nabc\r\n0\r\n\r\n"};
   struct rig *rig = *state;
   for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
     rig->handled = 0;
@@ -116,7 +131,8 @@ static void chunks_are_read_strictly(void **state) {
   }
   /* What is right is read, and nothing is taken for a request behind it. */
   rig->handled = 0;
-  const char *a = rig_ask(rig, POST_OPEN "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n" SMUGGLED);
+  const char *a =
+      rig_ask(rig, POST_OPEN "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n" SMUGGLED);
   assert_int_equal(rig_status(a), 200);
   assert_int_equal(rig->handled, 1);
 }
@@ -152,8 +168,9 @@ static int count(const char *text, const char *what) {
 }
 
 static void requests_in_a_row_are_answered_in_order(void **state) {
-  const char *a = rig_ask(*state, GET_OPEN "\r\n" POST_OPEN "Content-Length: 3\r\n\r\nabc" "GET /open/literal HTTP/1.1\r\nHost: h\r\n"
-                                  "Connection: close\r\n\r\n");
+  const char *a = rig_ask(*state, GET_OPEN "\r\n" POST_OPEN "Content-Length: 3\r\n\r\nabc"
+                                           "GET /open/literal HTTP/1.1\r\nHost: h\r\n"
+                                           "Connection: close\r\n\r\n");
   assert_int_equal(count(a, "HTTP/1.1 200 OK"), 3);
   assert_true(strstr(a, "\"body\":0") < strstr(a, "\"body\":3") && strstr(a, "\"body\":3") < strstr(a, "literal\0"));
 }
@@ -172,8 +189,9 @@ static void old_clients_get_one_answer_and_the_end(void **state) {
 static void absolute_targets_of_this_server_are_served(void **state) {
   struct rig *rig = *state;
   unsigned port = http_server_port(rig->server);
-  const char *a = rig_ask(rig, "GET http://127.0.0.1:%u/open/literal?q=1 HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\n\r\n",
-                          port, port);
+  const char *a = rig_ask(
+      rig, "GET http://127.0.0.1:%u/open/literal?q=1 HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\n\r\n", port,
+      port);
   assert_int_equal(rig_status(a), 200);
   assert_string_equal(rig_body(a), "literal");
 }
@@ -191,7 +209,8 @@ static void bodies_that_end_early_are_told(void **state) {
   assert_non_null(strstr(buf_string(&answer), "4 of 100 bytes"));
 }
 
-/* ---- who only occupies a thread ----------------------------------------------------------------------------------------- */
+/* ---- who only occupies a thread
+ * ----------------------------------------------------------------------------------------- */
 
 enum { CROWD = 60 };
 
@@ -229,7 +248,9 @@ static void others_are_served_despite(void **state, const char *words, int64_t w
 
 static void silent_peers_starve_nobody(void **state) { others_are_served_despite(state, "", 2000000); }
 static void half_requests_starve_nobody(void **state) { others_are_served_despite(state, GET_OPEN "X: ", 10000000); }
-static void idle_connections_starve_nobody(void **state) { others_are_served_despite(state, GET_OPEN "\r\n", 10000000); }
+static void idle_connections_starve_nobody(void **state) {
+  others_are_served_despite(state, GET_OPEN "\r\n", 10000000);
+}
 
 static void missing_bodies_starve_nobody(void **state) {
   struct rig *rig = *state;

@@ -96,7 +96,8 @@ static void credentials_open_what_their_scopes_say(void **state) {
   has(rig_header(a, "WWW-Authenticate"), "invalid_token");
   assert_int_equal(rig_status(rig_ask(rig, GET "Authorization: Basic YTpi\r\n" END, "/read")), 401);
   assert_int_equal(rig_status(rig_ask(rig, GET "Authorization: Bearer\r\n" END, "/read")), 401);
-  a = rig_ask(rig, "POST /submit HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", rig->reader);
+  a = rig_ask(rig, "POST /submit HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n",
+              rig->reader);
   assert_int_equal(rig_status(a), 403);
   has(rig_header(a, "WWW-Authenticate"), "insufficient_scope");
   has(a, "scope submit");
@@ -113,29 +114,40 @@ static void narrow_tokens_get_in_only_where_it_says_so(void **state) {
 
 static void tokens_in_the_query_and_tickets_only_where_a_route_allows(void **state) {
   struct rig *rig = *state;
-  assert_int_equal(rig_status(rig_ask(rig, "GET /read?token=%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", rig->reader)), 401);
-  assert_int_equal(rig_status(rig_ask(rig, "GET /download?token=%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", rig->reader)), 200);
+  assert_int_equal(
+      rig_status(rig_ask(rig, "GET /read?token=%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", rig->reader)),
+      401);
+  assert_int_equal(
+      rig_status(rig_ask(rig, "GET /download?token=%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", rig->reader)),
+      200);
   struct principal p = {.subject = mem_text("ann"), .scopes = SCOPE_READ, .expires_us = INT64_MAX};
   char ticket[65];
   int64_t expires_us;
   assert_int_equal(ticket_issue(rig->keyring, &p, ticket, &expires_us, NULL), ERR_OK);
   principal_clear(&p);
-  has(rig_ask(rig, "GET /download?ticket=%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", ticket), "\"subject\":\"ann\"");
-  assert_int_equal(rig_status(rig_ask(rig, "GET /download?ticket=%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", ticket)), 401);
+  has(rig_ask(rig, "GET /download?ticket=%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", ticket),
+      "\"subject\":\"ann\"");
+  assert_int_equal(
+      rig_status(rig_ask(rig, "GET /download?ticket=%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", ticket)),
+      401);
 }
 
-#define POST_JSON(text) "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n" text
+#define POST_JSON(text)                                                                                                \
+  "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n" text
 
 static void json_bodies_are_json_objects_within_the_limit(void **state) {
   has(rig_ask(*state, POST_JSON("Content-Length: 7\r\n\r\n{\"a\":1}")), "\r\n\r\n{\"a\":1}\n");
-  has(rig_ask(*state, POST_JSON("Transfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n4\r\n\":2}\r\n0\r\n\r\n")), "\r\n\r\n{\"a\":2}\n");
+  has(rig_ask(*state, POST_JSON("Transfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n4\r\n\":2}\r\n0\r\n\r\n")),
+      "\r\n\r\n{\"a\":2}\n");
   const char *a = rig_ask(*state, POST_JSON("Content-Length: 8\r\n\r\n{\"a\":\n1,"));
   assert_int_equal(rig_status(a), 400);
   has(a, "line 2");
   a = rig_ask(*state, POST_JSON("Content-Length: 2\r\n\r\n[]"));
   assert_int_equal(rig_status(a), 400);
   has(a, "object");
-  a = rig_ask(*state, "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
+  a = rig_ask(
+      *state,
+      "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
   assert_int_equal(rig_status(a), 415);
   assert_int_equal(rig_status(rig_ask(*state, POST_JSON("Content-Length: 0\r\n\r\n"))), 400);
   a = rig_ask(*state, POST_JSON("Content-Length: 1001\r\n\r\n"));
@@ -149,7 +161,8 @@ static void json_bodies_are_json_objects_within_the_limit(void **state) {
 static void a_client_that_asks_first_is_told_to_go_on(void **state) {
   struct rig *rig = *state;
   int fd = rig_connect(rig);
-  static const char head[] = "PUT /upload HTTP/1.1\r\nHost: h\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+  static const char head[] =
+      "PUT /upload HTTP/1.1\r\nHost: h\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
   struct buf buf_auto answer = {0};
   rig_send(fd, head, sizeof(head) - 1);
   usleep(100000);
@@ -168,7 +181,8 @@ static void streamed_bodies_may_be_larger_than_the_limit(void **state) {
   struct rig *rig = *state;
   static char body[300000];
   struct buf buf_auto request = {0};
-  buf_format(&request, "PUT /upload HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n", sizeof(body));
+  buf_format(&request, "PUT /upload HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
+             sizeof(body));
   buf_add(&request, body, sizeof(body));
   assert_int_equal(rig_status(rig_ask_bytes(rig, request.data, request.size)), 204);
   assert_int_equal(rig->received, sizeof(body));
@@ -217,8 +231,9 @@ static void any_origin_means_no_credentials(void **state) {
 
 static void forwarded_headers_count_only_from_proxies(void **state) {
   struct rig *rig = *state;
-  static const char ask[] = "GET /open/1 HTTP/1.1\r\nHost: inner:80\r\nConnection: close\r\nX-Forwarded-Proto: https\r\n"
-                            "X-Forwarded-Host: media.example.org\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.7, 10.1.2.3\r\n\r\n";
+  static const char ask[] =
+      "GET /open/1 HTTP/1.1\r\nHost: inner:80\r\nConnection: close\r\nX-Forwarded-Proto: https\r\n"
+      "X-Forwarded-Host: media.example.org\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.7, 10.1.2.3\r\n\r\n";
   const char *a = rig_ask(rig, "%s", ask);
   has(a, "\"peer\":\"127.0.0.1\"");
   has(a, "\"origin\":\"http://inner:80\"");
@@ -240,9 +255,7 @@ static void forwarded_headers_count_only_from_proxies(void **state) {
   }
 }
 
-static void handlers_have_room(void **state) {
-  assert_string_equal(rig_body(rig_ask(*state, GET END, "/deep")), "ok");
-}
+static void handlers_have_room(void **state) { assert_string_equal(rig_body(rig_ask(*state, GET END, "/deep")), "ok"); }
 
 int main(void) {
   const struct CMUnitTest tests[] = {

@@ -31,9 +31,20 @@ static int tear_down(void **state) {
 
 static void only_an_address_and_a_port_are_taken(void **state) {
   struct rig *rig = *state;
-  static const char *const wrong[] = {"8060", "localhost:8060", ":8060", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:8060,8061",
-                                      "127.0.0.1:8060s,127.0.0.1:8061", "[::1]:8060", "127.0.0.1:80 60", "+127.0.0.1:80", "x:1r",
-                                      "256.0.0.1:80", "127.0.0.1:-1", ""};
+  static const char *const wrong[] = {"8060",
+                                      "localhost:8060",
+                                      ":8060",
+                                      "127.0.0.1:",
+                                      "127.0.0.1:65536",
+                                      "127.0.0.1:8060,8061",
+                                      "127.0.0.1:8060s,127.0.0.1:8061",
+                                      "[::1]:8060",
+                                      "127.0.0.1:80 60",
+                                      "+127.0.0.1:80",
+                                      "x:1r",
+                                      "256.0.0.1:80",
+                                      "127.0.0.1:-1",
+                                      ""};
   for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
     struct error e = {0};
     rig->options.listen = wrong[i];
@@ -89,7 +100,8 @@ static void a_stream_ends_when_its_token_is_revoked(void **state) {
   rig_start(rig);
   int fd = rig_connect(rig);
   struct buf buf_auto ask = {0}, answer = {0};
-  buf_format(&ask, "GET /watch HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", rig->reader);
+  buf_format(&ask, "GET /watch HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n",
+             rig->reader);
   rig_send(fd, ask.data, ask.size);
   usleep(100000);
   int64_t now_us = clock_wall(&clock_system);
@@ -105,8 +117,12 @@ static void ending_is_quick_with_connections_open(void **state) {
   struct rig *rig = *state;
   rig_start(rig);
   int open_fds[6];
-  static const char *const words[] = {"", "GET /op", "GET /open/1 HTTP/1.1\r\nHost: h\r\n\r\n", "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n",
-                                      "PUT /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n", "\r\n"};
+  static const char *const words[] = {"",
+                                      "GET /op",
+                                      "GET /open/1 HTTP/1.1\r\nHost: h\r\n\r\n",
+                                      "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n",
+                                      "PUT /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
+                                      "\r\n"};
   for (int i = 0; i < 6; i++) rig_send(open_fds[i] = rig_connect(rig), words[i], strlen(words[i]));
   usleep(100000);
   int64_t begun = clock_boot(&clock_system);
@@ -122,7 +138,8 @@ static void the_log_holds_a_line_for_each_request_and_no_credential(void **state
   snprintf(path, sizeof(path), "%s/log", rig->folder);
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   log_open(fd, LOG_LEVEL_DEBUG, false);
-  rig_ask(rig, "GET /download?q=seen&token=%s&%%74oken=HIDDEN2 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", rig->reader);
+  rig_ask(rig, "GET /download?q=seen&token=%s&%%74oken=HIDDEN2 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+          rig->reader);
   rig_ask(rig, "GET /download?ticket=HIDDEN1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
   rig_ask(rig, "GET /shared/HIDDEN3/a/b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
   rig_ask(rig, "GET /open/1?Signature=HIDDEN4&access_token=HIDDEN5 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
@@ -155,7 +172,8 @@ static void requests_are_counted_by_route(void **state) {
   assert_null(strstr(buf_string(&text), "metric-id"));
 }
 
-/* ---- sockets ------------------------------------------------------------------------------------------------------------ */
+/* ---- sockets
+ * ------------------------------------------------------------------------------------------------------------ */
 
 struct seen {
   int connected, fd;
@@ -191,7 +209,9 @@ static void attach(void *sockets, struct mg_context *civetweb) {
   mg_set_websocket_handler(civetweb, "/ws", connect_handler, NULL, NULL, NULL, sockets);
 }
 
-#define SHAKE "GET /ws?jobId=1 HTTP/1.1\r\nHost: media.example.org:8060\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+#define SHAKE                                                                                                          \
+  "GET /ws?jobId=1 HTTP/1.1\r\nHost: media.example.org:8060\r\nConnection: keep-alive, Upgrade\r\nUpgrade: "           \
+  "websocket\r\n"
 #define VERSION "Sec-WebSocket-Version: 13\r\n"
 #define KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
@@ -212,7 +232,9 @@ static void handshakes_of_sockets_are_passed_on_when_they_are_right(void **state
       {SHAKE VERSION "\r\n", 400},
       {SHAKE VERSION "Sec-WebSocket-Key: short\r\n\r\n", 400},
       {SHAKE VERSION KEY KEY "\r\n", 400},
-      {"POST /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" VERSION KEY "Content-Length: 0\r\n\r\n", 405},
+      {"POST /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" VERSION KEY
+       "Content-Length: 0\r\n\r\n",
+       405},
   };
   for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
     const char *a = rig_ask(rig, "%s", wrong[i].request);
@@ -224,8 +246,12 @@ static void handshakes_of_sockets_are_passed_on_when_they_are_right(void **state
     const char *origin;
     bool allowed;
   } origins[] = {
-      {"", true}, {"Origin: https://app.example.org\r\n", true}, {"Origin: https://evil.example.org\r\n", false},
-      {"Origin: https://media.example.org:8060\r\n", true}, {"Origin: null\r\n", false}, {"Origin: media.example.org:8060\r\n", false},
+      {"", true},
+      {"Origin: https://app.example.org\r\n", true},
+      {"Origin: https://evil.example.org\r\n", false},
+      {"Origin: https://media.example.org:8060\r\n", true},
+      {"Origin: null\r\n", false},
+      {"Origin: media.example.org:8060\r\n", false},
   };
   for (size_t i = 0; i < sizeof(origins) / sizeof(*origins); i++) {
     int fd = rig_connect(rig);
