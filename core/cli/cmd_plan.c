@@ -3,8 +3,8 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli/command.h"
-#include "cli/foresee.h"
 #include "cli/site.h"
+#include "engine/foresee.h"
 #include "pipeline/plan.h"
 
 struct planning {
@@ -28,7 +28,9 @@ static enum err plan_prepare(struct planning *n, struct error *e) {
   value_set_text(n->job, "input", path);
   value_set_text(n->job, "name", input ? fs_base_name(input) : n->p->name);
   if (remote) cli_complain(CLI_DONE, "%s is not here yet: what the stages make of it is not planned", input);
-  return input && !remote ? foresee(&n->site, n->p, n->params, n->job, input, &n->notes, e) : ERR_OK;
+  const struct crew_options crew = {.runner_path = n->site.paths.runner, .pass_module_path = n->site.paths.pass_module,
+                                    .catalogue = n->site.catalogue, .attempt_uid = -1, .attempt_gid = -1};
+  return input && !remote ? foresee(&crew, n->p, n->params, n->job, input, &n->notes, e) : ERR_OK;
 }
 
 static int plan_show(struct planning *n) {

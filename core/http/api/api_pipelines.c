@@ -1,14 +1,17 @@
 /* api_pipelines.c - the pipelines on the shelf: list, show, pause; check and plan, of these and of ones that are sent. */
+#include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "api/pause.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "engine/foresee.h"
 #include "pipeline/plan.h"
 #include "pipeline/stagejson.h"
 #include "service/shelf.h"
 
-enum { YAML_MAX = 256 * 1024, NAME_BYTES = 255 };
+enum { YAML_MAX = 256 * 1024, NAME_BYTES = 255, LOOK_WAIT_S = 20 };
 
 /* ---- problems --------------------------------------------------------------------------------------------------------------- */
 
@@ -196,10 +199,26 @@ static void pipelines_check(struct exchange *x) {
 
 /* ---- plan --------------------------------------------------------------------------------------------------------------------------- */
 
+/* One at a time: a look starts a process with all of its libraries, and is not counted among the engine's attempts. */
+static enum err plan_look(struct exchange *x, const struct pipeline *pipeline, const struct value *params,
+                          const struct value *job, struct value **notes, struct error *e) {
+  static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+  const char *input = value_get_text(job, "input", NULL);
+  struct timespec until;
+  if (!input || strstr(input, "://")) return ERR_OK;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += LOOK_WAIT_S;
+  if (pthread_mutex_timedlock(&one, &until))
+    return error_set(e, ERR_BUSY, "other plans are being made at this moment: ask again");
+  enum err err = foresee(&api_service(x)->crew, pipeline, params, job, input, notes, e);
+  pthread_mutex_unlock(&one);
+  return err;
+}
+
 static enum err plan_make(struct exchange *x, const struct pipeline *pipeline, const struct value *body, struct value **plan,
                           struct error *e) {
   const char *input = value_get_text(body, "input", NULL);
-  value_auto struct value *given = NULL, *params = NULL, *job = value_map();
+  value_auto struct value *given = NULL, *params = NULL, *notes = NULL, *job = value_map();
   mem_auto char *resolved = NULL;
   buf_auto struct buf text = {0}, json = {0};
   enum err err = input ? guard_input(api_service(x), http_principal(x), input, &resolved, e) : ERR_OK;
@@ -209,8 +228,9 @@ static enum err plan_make(struct exchange *x, const struct pipeline *pipeline, c
   value_set_text(job, "id", "plan");
   value_set_text(job, "input", resolved);
   value_set_text(job, "name", resolved ? fs_base_name(resolved) : pipeline->name);
-  if (!err) err = plan_text(pipeline, params, job, NULL, &text, e);
-  if (!err) err = plan_json(pipeline, params, job, NULL, &json, e);
+  if (!err) err = plan_look(x, pipeline, params, job, &notes, e);
+  if (!err) err = plan_text(pipeline, params, job, notes, &text, e);
+  if (!err) err = plan_json(pipeline, params, job, notes, &json, e);
   if (!err) err = value_from_json(buf_string(&json), json.size, plan, e);
   if (err) return err;
   value_set_text(*plan, "file", fs_base_name(pipeline->file ? pipeline->file : ""));
