@@ -14,7 +14,7 @@
 #include "service/notify_parts.h"
 
 static const char mark_name[] = "notify";
-enum { PAGE = 200, CHANGES_MAX = 200, LOOK_EVERY_US = 2000000, MARK_EVERY = 2000 };
+enum { PAGE = 200, CHANGES_MAX = 200, LOOK_EVERY_US = 2000000, MARK_EVERY = 2000, WAIT_MAX_US = 30000000 };
 
 /* ---- waking
  * ----------------------------------------------------------------------------------------------------------------------
@@ -31,8 +31,15 @@ void notify_heard(void *notify, const struct news *news) {
   if (news->stored && targets_may_want(news->type)) notify_wake(notify);
 }
 
+/* By the clock that nobody sets: a wall clock that goes back must not make anybody wait for hours. */
 bool notify_wait(struct notify *n, uint64_t *seen, int64_t until_us) {
-  struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
+  int64_t left_us = until_us - clock_wall(&clock_system);
+  left_us = left_us < 0 ? 0 : left_us > WAIT_MAX_US ? WAIT_MAX_US : left_us;
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  int64_t ns = until.tv_nsec + left_us % 1000000 * 1000;
+  until.tv_sec += left_us / 1000000 + ns / 1000000000;
+  until.tv_nsec = ns % 1000000000;
   pthread_mutex_lock(&n->lock);
   int code = 0;
   while (!n->stopping && n->wakes == *seen && code != ETIMEDOUT)
@@ -61,6 +68,7 @@ struct clerk {
   uint64_t cursor, marked; /* read so far; as it is stored */
   struct side_record records[CHANGES_MAX + TARGETS_MAX];
   size_t count;
+  bool troubled; /* and somebody was told */
 };
 
 static struct side_record mark_record(uint64_t cursor) {
@@ -155,40 +163,53 @@ static void clerk_forget(struct clerk *c) {
   c->cursor = c->marked;
 }
 
-/* ERR_CONFLICT: one of them is stored though the mark is not, which only an edited store can show. One by one then. */
+/* Something among them cannot be stored: it is there already, which only an edited store can show, or it is out of
+ * bounds. One by one then, so that it stands in nobody's way. */
 static void clerk_resolve(struct clerk *c) {
   for (size_t i = 0; i < c->count; i++) {
     struct side_change change = {.record = &c->records[i], .expected_version = SIDE_NEW};
-    store_side_now(c->store, &change, 1, NULL);
+    struct error e = {0};
+    if (store_side_now(c->store, &change, 1, &e)) log_warning("a notification is left out: %s", e.message);
     side_record_clear(&c->records[i]);
   }
   c->count = 0;
   clerk_store(c, NULL);
 }
 
-static void *clerk_run(void *argument) {
-  struct notify *n = argument;
-  struct clerk *c = mem_alloc(sizeof *c);
-  uint64_t seen = 0;
+static bool is_refusal(enum err err) { return err == ERR_CONFLICT || err == ERR_USAGE || err == ERR_TOO_LARGE; }
+
+/* One turn. What the store cannot do now is done at the next; said once, not every time. */
+static void clerk_turn(struct clerk *c) {
   struct error e = {0};
-  *c = (struct clerk){.notify = n, .store = n->options.store};
+  enum err err = clerk_read(c, &e);
+  if (is_refusal(err)) {
+    clerk_resolve(c);
+  } else if (err) {
+    if (!c->troubled) log_warning("notifications wait: %s", e.message);
+    clerk_forget(c);
+  }
+  c->troubled = err && !is_refusal(err);
+}
+
+static void clerk_find_place(struct clerk *c) {
   struct side_record mark;
-  if (store_side_get(c->store, SIDE_MARK, mark_name, &mark, NULL) == ERR_OK) {
+  if (store_side_get(c->store, SIDE_MARK, mark_name, &mark, NULL) == ERR_OK && mark.body_json) {
     value_auto struct value *v = NULL;
     if (!value_from_json(mark.body_json, strlen(mark.body_json), &v, NULL))
       c->cursor = (uint64_t)value_get_int(v, "cursor", 0);
   }
   side_record_clear(&mark);
   c->marked = c->cursor;
-  do {
-    enum err err = clerk_read(c, &e);
-    if (err == ERR_CONFLICT)
-      clerk_resolve(c);
-    else if (err) {
-      log_warning("notifications wait: %s", e.message);
-      clerk_forget(c);
-    }
-  } while (notify_wait(n, &seen, clock_wall(&clock_system) + LOOK_EVERY_US));
+}
+
+static void *clerk_run(void *argument) {
+  struct notify *n = argument;
+  struct clerk *c = mem_alloc(sizeof *c);
+  uint64_t seen = 0;
+  *c = (struct clerk){.notify = n, .store = n->options.store};
+  clerk_find_place(c);
+  do clerk_turn(c);
+  while (notify_wait(n, &seen, clock_wall(&clock_system) + LOOK_EVERY_US));
   if (c->cursor != c->marked && !c->count) clerk_store(c, NULL);
   clerk_forget(c);
   free(c);
@@ -236,7 +257,11 @@ enum err notify_create(struct notify **notify, const struct notify_options *opti
   n->options = *options;
   if (!n->options.first_delay_us) n->options.first_delay_us = 5000000;
   pthread_mutex_init(&n->lock, NULL);
-  pthread_cond_init(&n->woken, NULL);
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&n->woken, &attributes);
+  pthread_condattr_destroy(&attributes);
   make_threads(n);
   *notify = n;
   return ERR_OK;

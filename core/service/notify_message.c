@@ -143,12 +143,21 @@ static void add_duration(struct buf *text, const struct value *envelope) {
   add_line(text, "Took", shown);
 }
 
+/* The beginning of a text, no letter cut. */
+static char *beginning(const char *text, size_t most) {
+  size_t size = strlen(text);
+  if (size > most)
+    for (size = most; size > 0 && ((unsigned char)text[size] & 0xc0) == 0x80;) size--;
+  return mem_text_n(text, size);
+}
+
 void mail_words(const struct delivery *d, const struct value *envelope, const struct job_record *job,
                 struct buf *subject, struct buf *text) {
   const struct value *error = value_get(envelope, "error");
   const char *title = job && job->title ? job->title : d->subject, *pipeline = job ? job->pipeline : NULL;
   const char *reason = error && error->type == VALUE_TEXT ? error->text : value_get_text(error, "message", NULL);
-  buf_format(subject, "[stagemill] %.200s: %s", title, d->event);
+  mem_auto char *shown = beginning(title, 160);
+  buf_format(subject, "[stagemill] %s: %s", shown, d->event);
   if (pipeline) buf_format(subject, " (%.80s)", pipeline);
   buf_format(text, "%s\n\n", buf_string(subject) + strlen("[stagemill] "));
   add_line(text, d->batch ? "Batch" : "Job", d->subject);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -104,13 +105,23 @@ static void tell(const struct delivery *d) {
              d->attempts + 1, d->max_attempts);
 }
 
+/* Until it is on disk: what was sent and is not known to be would be sent again and again. */
+static enum err store_until_done(struct notify *n, const struct side_change *change, struct error *e) {
+  for (bool told = false;; told = true) {
+    enum err err = store_side_now(n->options.store, change, 1, e);
+    if ((err != ERR_NO_SPACE && err != ERR_IO) || notify_stopping_now(n)) return err;
+    if (!told) log_error("what became of a notification cannot be stored, nothing more is sent: %s", e->message);
+    nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+  }
+}
+
 void delivery_settle(struct notify *n, struct delivery *d, const struct sending *s) {
   if (s->sent == SENT_STOPPED) return; /* as if it had not been tried */
   struct error e = {0};
   judge(n, d, s);
   struct side_record r = delivery_record(d);
   struct side_change change = {.record = &r, .expected_version = d->version};
-  enum err err = store_side_now(n->options.store, &change, 1, &e);
+  enum err err = store_until_done(n, &change, &e);
   side_record_clear(&r);
   count(d);
   if (err == ERR_CONFLICT) return; /* replayed or removed in the meantime: that counts */

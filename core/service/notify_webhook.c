@@ -2,6 +2,7 @@
  * redirect: what was signed for one address is not for another. */
 #include <openssl/hmac.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -214,7 +215,11 @@ static int64_t look(struct courier *c, int64_t *looked_us) {
 void *courier_run(void *argument) {
   struct notify *n = argument;
   struct courier *c = mem_alloc(sizeof *c);
-  struct http_settings settings = {.connect_timeout_ms = 10000, .stall_s = 60, .networks = HTTP_ANY_NETWORK};
+  const char *trusted = getenv("SSL_CERT_FILE"); /* as curl and OpenSSL have it */
+  struct http_settings settings = {.ca_file = trusted && *trusted ? trusted : NULL,
+                                   .connect_timeout_ms = 10000,
+                                   .stall_s = 60,
+                                   .networks = HTTP_ANY_NETWORK};
   uint64_t seen = 0, before;
   int64_t look_us = 0, looked_us = 0;
   bool go_on = true;

@@ -196,6 +196,20 @@ static void deliveries_of_a_removed_job_are_gone(void **state) {
   assert_int_equal(post_count(p, NULL), 0);
 }
 
+static void what_cannot_be_stored_stands_in_nobodys_way(void **state) {
+  struct post *p = *state;
+  char job[STORE_ID_MAX];
+  listen_at(p, "/ok");
+  post_open(p);
+  char owner[] = "an\nn"; /* a job may have such an owner, a delivery may not */
+  struct job_record odd = {.owner = owner};
+  struct event_draft ended = {"completed", NULL};
+  store_submit(p->store, &odd, NULL, 0, &ended, 1, NULL, NULL);
+  post_job(p, job, NULL, "completed", NULL);
+  value_auto struct value *stored = post_delivery(p, job, "delivered");
+  assert_int_equal(post_count(p, NULL), 1);
+}
+
 static void batches_are_told_to_the_daemons_own_hooks(void **state) {
   struct post *p = *state;
   listen_at(p, "/ok");
@@ -236,6 +250,7 @@ int main(void) {
       PROVES(a_restart_forgets_nothing_and_repeats_nothing),
       PROVES(a_receiver_that_hangs_holds_up_nobody_else),
       PROVES(deliveries_of_a_removed_job_are_gone),
+      PROVES(what_cannot_be_stored_stands_in_nobodys_way),
       PROVES(batches_are_told_to_the_daemons_own_hooks),
       PROVES(secrets_in_addresses_are_not_shown),
   };
