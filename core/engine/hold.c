@@ -129,6 +129,7 @@ void hold_begin(struct job *job, size_t stage) {
   record->tries++;
   record->started_us = now_us;
   record->reason = draft_reason(d, reason);
+  draft_job(d, JOB_SET_STATUS)->status = job->told = JOB_PROCESSING;
   job_announce(job, d, now_us);
   draft_event(d, "stage", draft_stage_event(job, stage, "started"));
   value_map_set(holds_edit(job->extra), s->id, hold);

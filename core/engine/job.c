@@ -234,6 +234,7 @@ static enum err job_load_spec(struct job *job, struct error *e) {
   const struct value *input = value_get(job->spec, "input");
   job->input = mem_text(value_get_text(input, "path", value_get_text(input, "url", NULL)));
   job->extra = extra_read(job->record.extra_json);
+  job->told = job->record.status;
   job->facts = value_map();
   value_set_text(job->facts, "id", job->id);
   value_set_text(job->facts, "input", job->input);
@@ -323,7 +324,7 @@ void job_reread(struct job *job) {
   if (store_job(job->engine->store, job->id, &now, NULL)) return;
   value_free(&job->extra);
   job->extra = extra_read(now.extra_json);
-  job->record.status = now.status;
+  job->record.status = job->told = now.status;
   job->record.priority = now.priority;
   if (now.last_seq > job->record.last_seq) job->record.last_seq = now.last_seq;
   job_record_clear(&now);

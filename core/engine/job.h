@@ -88,6 +88,7 @@ struct job {
   char trouble[256];        /* why it stands still although nothing of it waits; "": it does not */
   bool step_posted, doomed; /* doomed: freed when idle */
   bool announced;           /* `started` is stored or on its way */
+  enum job_status told;     /* as followers understand it from the events so far */
   bool hungry;              /* waits for a place, or will in a moment */
   /* progress of this process's share of the round */
   int64_t begun_boot_us;

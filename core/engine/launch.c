@@ -420,7 +420,7 @@ static void trial_announce(struct trial *trial, struct draft *d) {
     if (record->attempts + 1 > attempt) attempt = record->attempts + 1;
   }
   struct job_record *values = draft_job(d, JOB_SET_STATUS | JOB_SET_ATTEMPT | JOB_SET_WAIT_REASON);
-  values->status = JOB_PROCESSING;
+  values->status = job->told = JOB_PROCESSING;
   values->wait_reason = NULL;
   values->attempt = attempt;
   job_announce(job, d, trial->record.started_us);

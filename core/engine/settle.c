@@ -30,6 +30,7 @@ static void charge_tell_retry(struct trial *trial, size_t i, struct draft *d, ui
   value_set_text(body, "retryAt", clock_format(record->not_before_us, at));
   value_set_text(body, "error", e->message);
   draft_event(d, "retrying", body);
+  trial->job->told = JOB_RETRYING;
 }
 
 static void charge_delay(struct trial *trial, size_t i, struct draft *d, int64_t delay_us, const struct error *e) {

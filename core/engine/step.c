@@ -202,9 +202,9 @@ static enum job_status step_status(const struct job *job, const struct plan *pla
   return plan->ready_count || job->engine->interrupted || job->engine->draining ? JOB_QUEUED : JOB_PROCESSING;
 }
 
-/* A status that no stage's event speaks of is told by itself. */
+/* A status that no other event speaks of is told by itself: who counts jobs by their events counts right. */
 static void step_tell_status(struct job *job, struct draft *d, enum job_status status, const char *reason) {
-  if (status == job->record.status || status == JOB_RETRYING) return;
+  job->told = status;
   struct value *body = job_state_body(&job->record, status, reason);
   const struct value *pause = value_get(job->extra, "pause");
   int64_t until_us = status == JOB_PAUSED ? value_get_int(pause, "untilUs", 0) : 0;
@@ -233,12 +233,12 @@ static void step_note(struct job *job, const struct plan *plan) {
   else
     step_wait_reason(job, plan, reason, sizeof reason);
   struct draft *d = NULL;
-  if (job->record.status != status || !same_text(job->record.wait_reason, reason)) {
+  if (job->record.status != status || job->told != status || !same_text(job->record.wait_reason, reason)) {
     d = draft_new(job, 0);
     struct job_record *record = draft_job(d, JOB_SET_STATUS | JOB_SET_WAIT_REASON);
     record->status = status;
     record->wait_reason = draft_reason(d, reason);
-    step_tell_status(job, d, status, reason);
+    if (job->told != status) step_tell_status(job, d, status, reason);
   }
   for (size_t i = 0; i < plan->wait_count; i++) {
     const struct plan_skip *wait = &plan->waits[i];
