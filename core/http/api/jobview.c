@@ -261,8 +261,12 @@ static enum err detail_lists(struct exchange *x, const struct job_record *job, c
   value_map_set(v, "stages", stage_values);
   value_map_set(v, "attempts", attempt_values);
   if (store_stages(service->store, job->id, &stages, e)) return e->code;
-  for (size_t i = 0; i < stages.count; i++)
-    value_list_add(stage_values, stage_value(&stages.items[i], pipeline, api_is_admin(x)));
+  for (size_t i = 0; i < stages.count; i++) {
+    struct value *stage = stage_value(&stages.items[i], pipeline, api_is_admin(x));
+    struct value *hold = stages.items[i].status == STAGE_HELD ? engine_describe_hold(job, stages.items[i].stage) : NULL;
+    if (hold) value_map_set(stage, "hold", hold);
+    value_list_add(stage_values, stage);
+  }
   stage_list_clear(&stages);
   if (store_attempts(service->store, job->id, &attempts, e)) return e->code;
   for (size_t i = 0; i < attempts.count; i++)
