@@ -2,9 +2,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "common/url.h"
 #include "events/news.h"
 #include "service/keep.h"
 
@@ -29,25 +31,33 @@ static struct value *parsed(const char *json) {
 
 /* ---- what jobs say ---------------------------------------------------------------------------------------------- */
 
+static bool is_number(const struct value *v) { return v && (v->type == VALUE_INT || v->type == VALUE_NUMBER); }
+
+/* Of the first stage that measured a duration: a picture has width and height too. */
 static void take_measured(struct service *service, const char *job, struct value *found) {
   struct stage_list stages = {0};
   if (store_stages(service->store, job, &stages, NULL)) return;
-  for (size_t i = 0; i < stages.count; i++) {
+  for (size_t i = 0; i < stages.count && !value_get(found, measured_keys[0]); i++) {
     value_auto struct value *result = parsed(stages.items[i].result_json);
+    if (!is_number(value_get(result, measured_keys[0]))) continue;
     for (size_t k = 0; k < MEASURED; k++) {
       const struct value *v = value_get(result, measured_keys[k]);
-      bool number = v && (v->type == VALUE_INT || v->type == VALUE_NUMBER);
-      if (number && !value_get(found, measured_keys[k])) value_map_set(found, measured_keys[k], value_copy(v));
+      if (is_number(v)) value_map_set(found, measured_keys[k], value_copy(v));
     }
   }
   stage_list_clear(&stages);
 }
 
-/* A path of the job's outputs as an address of the API; anything else as it stands. */
+/* A file of the job's outputs as an address of the API; anything else (a URL) as it stands. */
 static struct value *as_address(struct service *service, const char *job, const char *text) {
   mem_auto char *folder = mem_format("%s/%s/", service->outputs_folder, job);
-  if (strncmp(text, folder, strlen(folder)) != 0) return value_text(text);
-  mem_auto char *address = mem_format("/api/v1/jobs/%s/artifacts/%s", job, text + strlen(folder));
+  const char *below = strncmp(text, folder, strlen(folder)) == 0 ? text + strlen(folder) : text;
+  mem_auto char *path = mem_format("%s%s", folder, below);
+  if (*below == '/' || strstr(below, "://") || strstr(below, "..") || access(path, F_OK) != 0) return value_text(text);
+  struct text encoded = {0};
+  url_encode(&encoded, below, strlen(below), URL_KEEP_SLASHES);
+  mem_auto char *address = mem_format("/api/v1/jobs/%s/artifacts/%s", job, text_string(&encoded));
+  text_free(&encoded);
   return value_text(address);
 }
 
@@ -69,9 +79,7 @@ static struct value *ask_jobs(struct service *service, const char *id, const cha
   for (size_t i = 0; i < jobs.count; i++) {
     if (i == 0) value_set_text(found, "status", job_status_word(jobs.items[i].status));
     if (i == 0) value_set_text(found, "jobId", jobs.items[i].id);
-    bool measured = true;
-    for (size_t k = 0; k < MEASURED; k++) measured = measured && value_get(found, measured_keys[k]);
-    if (!measured) take_measured(service, jobs.items[i].id, found);
+    if (!value_get(found, measured_keys[0])) take_measured(service, jobs.items[i].id, found);
     if (jobs.items[i].status == JOB_COMPLETED) take_yielded(service, &jobs.items[i], found);
   }
   job_list_clear(&jobs);

@@ -222,6 +222,7 @@ enum err upload_expired(struct service *service, const struct side_record *recor
     status = upload_bucket_delete(service, &u, e);
   else
     upload_unlink(service, u.key);
+  if (status == ERR_UNSUPPORTED) status = ERR_OK; /* a bucket that is ours no more: its owner's to tidy */
   upload_unlock(u.key);
   upload_clear(&u);
   return status;

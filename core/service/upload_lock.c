@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "service/upload.h"
 
+enum { WAITERS_MAX = 16 }; /* threads that do nothing but wait */
+
 static struct {
   pthread_mutex_t lock;
   pthread_cond_t freed;
@@ -16,8 +18,8 @@ static struct {
     char *key;
     bool reads;
   } * first;
-  unsigned readers;
-} held = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, 0};
+  unsigned readers, waiters;
+} held = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, 0, 0};
 
 static struct held **find(const char *key) {
   struct held **at = &held.first;
@@ -37,9 +39,11 @@ static struct timespec after(int64_t wait_us) {
 /* [lock held] */
 static bool wait_for(const char *key, int64_t wait_us) {
   struct timespec until = after(wait_us);
-  while (*find(key))
-    if (wait_us == 0 || pthread_cond_timedwait(&held.freed, &held.lock, &until) == ETIMEDOUT) return !*find(key);
-  return true;
+  int ended = wait_us == 0 || held.waiters >= WAITERS_MAX ? ETIMEDOUT : 0;
+  held.waiters++;
+  while (*find(key) && !ended) ended = pthread_cond_timedwait(&held.freed, &held.lock, &until);
+  held.waiters--;
+  return !*find(key);
 }
 
 static void take(const char *key, bool reads) {

@@ -1,6 +1,8 @@
 """Uploads: announced, put to a signed address, confirmed once, and then the input of a job that is about an asset."""
+import asyncio
 import concurrent.futures
 import hashlib
+import json
 import random
 import re
 import signal
@@ -10,6 +12,7 @@ import time
 import urllib.parse
 
 import pytest
+import websockets
 
 from conftest import Mill, wait_until
 from serving import Daemon
@@ -26,8 +29,10 @@ result: { sha256: "${{ stages.file.sha256 }}", bytes: "${{ stages.file.bytes }}"
 LOOK = """
 stagemill: 1
 name: look
-stages: [ { id: info, uses: probe } ]
-result: { playlist: made-up.m3u8, duration: "${{ stages.info.duration }}" }
+stages:
+  - { id: poster, uses: thumbnail, with: { at: 10%, width: 64 } }
+  - { id: info, uses: probe }
+result: { playlist: "https://cdn.example.org/a.m3u8", poster: "${{ stages.poster.file }}", duration: "${{ stages.info.duration }}" }
 """
 SLOW = """
 stagemill: 1
@@ -236,7 +241,9 @@ def test_an_asset_knows_what_its_jobs_found(daemon, tmp_path):
     path = f"/api/v1/assets/{made['assetId']}"
     asset = daemon.get(path, token=daemon.ann).json
     assert asset["bytes"] == clip.stat().st_size and asset["duration"] == pytest.approx(1, abs=0.1)
-    assert (asset["width"], asset["height"], asset["status"], asset["playlist"]) == (320, 180, "completed", "made-up.m3u8")
+    assert (asset["width"], asset["height"], asset["status"], asset["playlist"]) == (320, 180, "completed", "https://cdn.example.org/a.m3u8")
+    poster = daemon.get(asset["poster"], token=daemon.ann)
+    assert poster.status == 200 and poster.headers["Content-Type"] == "image/jpeg"
     assert asset["jobId"] == made["jobId"] and asset["originalName"] == "clip one.MP4" and asset["title"] == "A title"
     changed = daemon.patch(path, {"title": "Another", "author": "Ann", "recordedAt": None}, token=daemon.ann)
     assert changed.status == 200 and changed.json["title"] == "Another" and changed.json["recordedAt"] is None
@@ -250,6 +257,24 @@ def test_an_asset_knows_what_its_jobs_found(daemon, tmp_path):
     listed = daemon.get("/api/v1/assets?limit=1000", token=daemon.ann).json["assets"]
     assert made["assetId"] in [a["id"] for a in listed]
     assert made["assetId"] not in [a["id"] for a in daemon.get("/api/v1/assets", token=daemon.bob).json["assets"]]
+
+
+def test_followers_of_an_asset_hear_of_it_live(daemon):
+    upload = announce(daemon, daemon.ann, asset="room-9", pipeline="take")
+    assert put(daemon, upload, b"x").status == 200
+
+    async def follow():
+        async with websockets.connect(f"{daemon.ws}/api/v1/stream?token={daemon.ann}") as stream:
+            await stream.send(json.dumps({"type": "subscribe", "topic": "asset:room-9", "id": 1}))
+            assert json.loads(await asyncio.wait_for(stream.recv(), 5))["type"] == "subscribed"
+            made = await asyncio.to_thread(confirm, daemon, upload, daemon.ann)
+            told = [{"type": ""}]
+            while told[-1]["type"] != "completed":
+                told.append(json.loads(await asyncio.wait_for(stream.recv(), 10)))
+            return made.json, [e for e in told if e["type"] == "upload-confirmed"]
+
+    made, told = asyncio.run(follow())
+    assert len(told) == 1 and told[0]["jobId"] == made["jobId"] and told[0]["cursor"]
 
 
 def test_a_job_that_names_an_asset_makes_it(daemon):
