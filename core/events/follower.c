@@ -6,7 +6,7 @@
 #include "base/metric.h"
 #include "events/hub_parts.h"
 
-enum { LINKS_MAX = 1000, EMPTY_STEPS_MAX = 4 };
+enum { LINKS_MAX = 1000, EMPTY_STEPS_MAX = 2 };
 
 struct follower *follower_attach(struct hub *hub, const struct follower_options *options) {
   struct follower *follower = mem_alloc(sizeof *follower);
@@ -131,7 +131,8 @@ enum taken follower_take(struct follower *follower, struct letter *letter) {
     follower->awake = false;
     bool overrun = follower->overrun;
     struct link *link = follower->replaying && !overrun ? link_replaying(follower) : NULL;
-    if (link && empty_steps == EMPTY_STEPS_MAX) { /* much that is not for it: let others have their turn */
+    bool sparse = link && topic_is_wide(link->node->kind) && empty_steps >= EMPTY_STEPS_MAX;
+    if (sparse) { /* much that is not for it: let others have their turn */
       follower_wake(follower);
       pthread_mutex_unlock(&hub->lock);
       return TAKEN_NOTHING;

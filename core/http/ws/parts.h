@@ -22,6 +22,7 @@ struct mg_connection;
 enum {
   OUT_MAX = 256 * 1024,     /* what waits unsent for a peer that asks faster than it reads */
   BATCH_BYTES = 64 * 1024,  /* packed into one send */
+  REPLAY_TURN_US = 3000,    /* of reading the store for one socket, likewise */
   READ_TURN = 32 * 1024,    /* of one socket before the others have theirs */
   SNDBUF_BYTES = 64 * 1024, /* the kernel doubles it */
   CLOSING_US = 5 * 1000000, /* for the peer to answer a CLOSE */

@@ -110,10 +110,14 @@ void socket_close(struct socket *s, enum close_code code, const char *reason) {
 static bool fill_batch(struct socket *s) {
   struct letter letter;
   enum taken taken = TAKEN_NOTHING;
-  while (s->server->batch.size < BATCH_BYTES && (taken = follower_take(s->follower, &letter)) == TAKEN_MESSAGE) {
+  int64_t until_us = ws_now_us() + REPLAY_TURN_US;
+  bool late = false; /* reading the store takes time that others wait for */
+  while (!late && s->server->batch.size < BATCH_BYTES &&
+         (taken = follower_take(s->follower, &letter)) == TAKEN_MESSAGE) {
     if (s->is_session || follow_wants(s, &letter))
       frame_write(&s->server->batch, OPCODE_TEXT, letter.json, letter.size);
     if (!s->is_session) follow_told(s, &letter);
+    late = letter.replayed && ws_now_us() > until_us;
     letter_clear(&letter);
   }
   push_batch(s);
