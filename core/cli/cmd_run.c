@@ -177,6 +177,7 @@ static void run_submitted(void *context, const char *job, enum submit_outcome ou
   value_json(&json, state, VALUE_JSON_COMPACT);
   screen_event(run->screen, state, buf_string(&json));
   run->seen = value_get_int(state, "seq", 0);
+  run_held(run, state);
   if (outcome != SUBMIT_NEW) screen_resumed(run->screen, state);
 }
 

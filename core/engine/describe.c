@@ -163,6 +163,20 @@ enum err engine_describe(struct engine *engine, const char *id, struct value **d
   return err;
 }
 
+/* Of a job that waits for a person: which stage asks, and what. */
+static void state_hold(struct value *out, const struct value *stages) {
+  for (size_t i = 0; stages && i < stages->count; i++) {
+    const struct value *hold = value_get(stages->items[i], "hold");
+    if (!hold) continue;
+    struct value *asked = value_copy(hold);
+    value_set_text(asked, "stage", value_get_text(stages->items[i], "id", NULL));
+    value_map_set(out, "hold", asked);
+    value_set_text(out, "stage", value_get_text(stages->items[i], "id", NULL));
+    value_set_text(out, "message", value_get_text(hold, "message", value_get_text(hold, "title", NULL)));
+    return;
+  }
+}
+
 /* Enough to draw the whole page: the first message of every follower. */
 enum err engine_state(struct engine *engine, const char *id, struct value **state, struct error *e) {
   struct value *v = NULL;
@@ -173,6 +187,7 @@ enum err engine_state(struct engine *engine, const char *id, struct value **stat
                                      "pausedUntil", "result", "error", "stages", "queuedAt", "startedAt", "endedAt"};
   for (size_t i = 0; i < sizeof same / sizeof *same; i++)
     if (value_get(v, same[i])) value_map_set(out, same[i], value_copy(value_get(v, same[i])));
+  state_hold(out, value_get(v, "stages"));
   struct job *job = job_find(engine, id);
   if (job) value_set_number(out, "pct", fmax(value_get_number(out, "pct", 0), job->record.pct_ppm / 1e4));
   for (size_t i = 0; job && i < job->pipeline->stage_count; i++) {
