@@ -139,12 +139,14 @@ void answer_head(struct exchange *x, struct buf *out, int status, const char *ty
   buf_format(out, "Connection: %s\r\n\r\n", x->close ? "close" : "keep-alive");
 }
 
+/* In pieces that a slow peer takes within the time that it is given when threads are short. */
 bool answer_send(struct exchange *x, const void *data, size_t size) {
+  enum { PIECE_BYTES = 16 * 1024 };
   if (x->broken) return false;
   enum slot_state before = x->slot ? x->slot->state : SLOT_BUSY;
   const char *at = data;
   while (size > 0 && !x->broken) {
-    size_t piece = size < COPY_BYTES ? size : COPY_BYTES;
+    size_t piece = size < PIECE_BYTES ? size : PIECE_BYTES;
     if (before != SLOT_LINGER) slot_turn(x->slot, SLOT_WRITING);
     int wrote = mg_write(x->connection, at, piece);
     if (wrote != (int)piece) x->broken = x->close = true; /* a short count means that the peer does not take any more */

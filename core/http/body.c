@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -24,11 +25,21 @@ static ssize_t lost(struct exchange *x, struct error *e) {
   return -1;
 }
 
+/* civetweb waits until all that it was asked for is there. A slow peer's bytes are taken as they come, so that it can
+ * be seen to move; what it sent along with the head lies in civetweb's own buffer, which nobody can look at. */
+static size_t bytes_at_hand(const struct exchange *x, size_t room) {
+  enum { LEAST = 1024 };
+  int there = 0;
+  if (!x->slot || x->slot->fd < 0 || ioctl(x->slot->fd, FIONREAD, &there) != 0) return room;
+  size_t wanted = there > LEAST ? (size_t)there : LEAST;
+  return wanted < room ? wanted : room;
+}
+
 ssize_t http_read(struct exchange *x, void *into, size_t room, struct error *e) {
   if (x->body_done || room == 0) return 0;
   if (x->body_broken || !say_continue(x)) return lost(x, e);
   if (x->framing == FRAMING_LENGTH && (int64_t)room > x->length - x->taken) room = (size_t)(x->length - x->taken);
-  if (room > COPY_BYTES) room = COPY_BYTES;
+  room = bytes_at_hand(x, room < COPY_BYTES ? room : COPY_BYTES);
   slot_turn(x->slot, SLOT_BODY);
   int got = mg_read(x->connection, into, room);
   if (got > 0) slot_moved(x->slot, (size_t)got);

@@ -262,6 +262,48 @@ static void missing_bodies_starve_nobody(void **state) {
   for (int i = 0; i < 8; i++) close(crowd[i]);
 }
 
+/* Each takes a thread and asks for more than sockets buffer, and then reads none of it. */
+static void peers_that_do_not_read_starve_nobody(void **state) {
+  struct rig *rig = *state;
+  int crowd[8];
+  char path[200];
+  static const char words[] = "GET /file HTTP/1.1\r\nHost: h\r\n\r\n";
+  snprintf(path, sizeof(path), "%s/file", rig->folder);
+  assert_int_equal(truncate(path, 64 << 20), 0);
+  for (int i = 0; i < 8; i++) rig_send(crowd[i] = rig_connect(rig), words, sizeof(words) - 1);
+  usleep(300000);
+  int64_t begun = clock_boot(&clock_system);
+  int fd = rig_connect(rig);
+  struct pollfd ask = {.fd = fd, .events = POLLIN};
+  static const char good[] = "GET /open/literal HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+  rig_send(fd, good, sizeof(good) - 1);
+  assert_int_equal(poll(&ask, 1, 8000), 1);
+  assert_in_range(clock_boot(&clock_system) - begun, 500000, 8000000); /* they did occupy all threads */
+  close(fd);
+  for (int i = 0; i < 8; i++) close(crowd[i]);
+}
+
+/* Five kilobytes a second in all threads: slow, and alive. */
+static void slow_uploads_are_not_cut(void **state) {
+  struct rig *rig = *state;
+  enum { TURNS = 24, PIECE = 512 };
+  int crowd[8];
+  char piece[PIECE] = "", head[200];
+  snprintf(head, sizeof(head), "PUT /upload HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %d\r\n\r\n",
+           TURNS * PIECE);
+  for (int i = 0; i < 8; i++) rig_send(crowd[i] = rig_connect(rig), head, strlen(head));
+  for (int turn = 0; turn < TURNS; turn++) {
+    for (int i = 0; i < 8; i++) rig_send(crowd[i], piece, sizeof(piece));
+    usleep(100000);
+  }
+  for (int i = 0; i < 8; i++) {
+    struct buf buf_auto answer = {0};
+    rig_receive(crowd[i], &answer);
+    assert_int_equal(rig_status(buf_string(&answer)), 204);
+    close(crowd[i]);
+  }
+}
+
 static void those_who_wait_for_long_leave_half_of_the_threads(void **state) {
   struct rig *rig = *state;
   int crowd[8];
@@ -297,6 +339,8 @@ int main(void) {
       cmocka_unit_test(half_requests_starve_nobody),
       cmocka_unit_test(idle_connections_starve_nobody),
       cmocka_unit_test(missing_bodies_starve_nobody),
+      cmocka_unit_test(peers_that_do_not_read_starve_nobody),
+      cmocka_unit_test(slow_uploads_are_not_cut),
       cmocka_unit_test(those_who_wait_for_long_leave_half_of_the_threads),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
