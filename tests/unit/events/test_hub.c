@@ -178,6 +178,32 @@ static void replay_of_several_jobs_selects_and_carries_the_cursor(void **state) 
   for (int i = 0; i < 5; i++) follower_detach(rig->hub, &f[i]);
 }
 
+/* Much that is not for it: the reader is let go in between, is woken again, and misses nothing. */
+static void a_long_search_yields(void **state) {
+  struct rig *rig = *state;
+  char mine[STORE_ID_MAX], theirs[STORE_ID_MAX];
+  rig_job(rig, theirs, "bob", NULL);
+  struct event_draft drafts[200];
+  for (size_t i = 0; i < 200; i++) drafts[i] = (struct event_draft){"stage", "{\"owner\":\"bob\"}"};
+  struct change change = {.job = theirs, .events = drafts, .event_count = 200};
+  for (int i = 0; i < 6; i++) store_change(rig->scene->store, &change, NULL, NULL);
+  assert_int_equal(store_flush(rig->scene->store, NULL), 0);
+  rig_job(rig, mine, "ann", NULL);
+  int woken = 0, yields = 0;
+  struct follower *f = follower_attach(rig->hub, &(struct follower_options){.wake = wake_up, .context = &woken});
+  struct subscription s = {.topic = {TOPIC_OWN, "ann"}, .replay = true};
+  assert_int_equal(follower_subscribe(f, &s, NULL), 0);
+  struct letter letter;
+  while (follower_take(f, &letter) == TAKEN_NOTHING && yields < 100) assert_int_equal(woken, ++yields + 1);
+  assert_true(yields >= 3 && yields < 10);
+  assert_string_equal(letter.job, mine);
+  letter_clear(&letter);
+  told(f, "");
+  rig_store(rig, mine, "stage", true);
+  told(f, "stage2");
+  follower_detach(rig->hub, &f);
+}
+
 static void a_gap_says_where_it_goes_on(void **state) {
   struct rig *rig = *state;
   char job[STORE_ID_MAX], gone[STORE_ID_MAX];
@@ -322,6 +348,7 @@ int main(void) {
       hub_test(replay_hands_over_to_live),
       hub_test(what_is_told_in_another_order_is_neither_lost_nor_doubled),
       hub_test(replay_of_several_jobs_selects_and_carries_the_cursor),
+      hub_test(a_long_search_yields),
       hub_test(a_gap_says_where_it_goes_on),
       hub_test(overlapping_subscriptions_tell_once),
       hub_test(a_thousand_subscriptions_are_the_most),
