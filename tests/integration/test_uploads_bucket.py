@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 import rgw  # noqa: E402
-from conftest import ROOT, Mill  # noqa: E402
+from conftest import ROOT, Mill, wait_until  # noqa: E402
 from serving import Daemon  # noqa: E402
 from test_uploads import KEY, LOOK, TAKE, announce, confirm  # noqa: E402
 
@@ -110,3 +110,24 @@ def test_what_is_too_large_is_found_at_confirmation(storage, daemon):
     upload = announce(daemon, daemon.ann, pipeline="take")
     assert put(upload, b"x" * 3_000_001) == 200  # a bucket takes what comes
     assert confirm(daemon, upload, daemon.ann).status == 413
+
+
+def test_a_batch_over_a_prefix_makes_a_job_an_object(storage, daemon):
+    """Sizes are known from the listing; what a caller may list is what is theirs."""
+    clip = (pathlib.Path(os.environ["STAGEMILL_CLIPS"]) / "VID_20191220_170832.mp4").read_bytes()
+    for name, data in (("one.mp4", clip), ("two three.mp4", clip + b"tail"), ("big.mp4", bytes(9_000_000)), ("empty.mp4", b"")):
+        path = storage.folder / name
+        path.write_bytes(data)
+        storage.s3cmd("put", str(path), f"s3://drop/films/2026/{name}")
+    source = {"s3": {"bucket": "drop", "prefix": "films/"}}
+    body = {"pipeline": "look", "source": source, "maxFileSize": 8_000_000}
+    assert daemon.post("/api/v1/batches", body, token=daemon.ann).status == 403
+    batch = daemon.post("/api/v1/batches", body).json["id"]
+    wait_until(lambda: daemon.get(f"/api/v1/batches/{batch}").json["status"] in ("completed", "failed"), 40)
+    found = daemon.get(f"/api/v1/batches/{batch}").json
+    files = {f["name"]: f["status"] for f in daemon.get(f"/api/v1/batches/{batch}/files").json["files"]}
+    assert files == {"2026/one.mp4": "completed", "2026/two three.mp4": "completed", "2026/big.mp4": "oversized",
+                     "2026/empty.mp4": "skipped"}, (found, files)
+    again = daemon.post("/api/v1/batches", body).json["id"]
+    wait_until(lambda: daemon.get(f"/api/v1/batches/{again}").json["status"] in ("completed", "failed"), 40)
+    assert daemon.get(f"/api/v1/batches/{again}").json["skippedFiles"] == 3, "what was done is not done again"
