@@ -72,8 +72,10 @@ struct letter_body *body_of_news(const struct news *news, bool wide) {
 struct letter_body *body_of_event(const struct event_record *event, bool wide) {
   struct buf buf_auto json = {0};
   event_envelope(&json, event);
+  const char *second = strchr(buf_string(&json), ','); /* its key says whose the event is */
+  bool of_job = second && strncmp(second, ",\"jobId\":", 9) == 0;
   struct letter_body *body =
-      body_new(event->type, event->job, "", buf_string(&json), json.size, wide ? event->cursor : 0);
+      body_new(event->type, of_job ? event->job : "", "", buf_string(&json), json.size, wide ? event->cursor : 0);
   body->stored = body->replayed = true;
   body->terminal = event_is_terminal(event->type);
   body->seq = event->seq;

@@ -310,6 +310,7 @@ static void a_batch_has_a_stream_of_its_own(void **state) {
   assert_int_equal(follower_take(f, &letter), TAKEN_MESSAGE);
   assert_non_null(strstr(letter.json, "{\"type\":\"batch-progress\",\"batchId\":\"b1\",\"seq\":2,"));
   assert_non_null(strstr(letter.json, ",\"jobId\":\"j1\"}"));
+  assert_string_equal(letter.job, "");
   letter_clear(&letter);
   assert_int_equal(follower_take(f, &letter), TAKEN_MESSAGE);
   assert_true(letter.terminal && letter.seq == 3);
