@@ -1,7 +1,9 @@
 /* frame.h - frames of RFC 6455, the server's side: a reader that is fed whatever bytes came, and a writer.
  *
  * The reader judges a frame by its head, before any byte of the payload is there: a declared length never makes it
- * allocate or wait. It keeps a message only while one is being received. */
+ * allocate or wait. It keeps a message only while one is being received. These are the reasons for not using a library:
+ * wslay 1.1.1 sees a head only together with its first payload byte, judges the reason of a CLOSE that came in pieces by
+ * the wrong bytes, and holds 8 KiB for each follower. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
