@@ -2,8 +2,8 @@
  *
  * The reader judges a frame by its head, before any byte of the payload is there: a declared length never makes it
  * allocate or wait. It keeps a message only while one is being received. These are the reasons for not using a library:
- * wslay 1.1.1 sees a head only together with its first payload byte, judges the reason of a CLOSE that came in pieces by
- * the wrong bytes, and holds 8 KiB for each follower. */
+ * wslay 1.1.1 sees a head only together with its first payload byte, judges the reason of a CLOSE that came in pieces
+ * by the wrong bytes, and holds 8 KiB for each follower. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
