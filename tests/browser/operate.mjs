@@ -7,7 +7,8 @@ import { counters, open, say, until } from './browser.mjs';
 
 const [url, token] = process.argv.slice(2);
 const { browser, page, faults } = await open();
-const api = (path) => fetch(url + path, { headers: { Authorization: `Bearer ${token}` } }).then((answer) => answer.json());
+const api = (path) =>
+  fetch(url + path, { headers: { Authorization: `Bearer ${token}` } }).then((answer) => answer.json());
 const is = (status) => page.waitForSelector(`.title-line .pill[data-status=${status}]`, { timeout: 15000 });
 const idOf = () => decodeURIComponent(new URL(page.url()).hash.slice('#/jobs/'.length));
 let asked = 0;
@@ -69,7 +70,12 @@ try {
   await page.fill('#search', 'wanting');
   await until('one row is left', async () => (await page.locator('.rows > .row').count()) === 1);
   const stats = await api('/api/v1/stats');
-  assert.deepEqual(await counters(page), { queued: stats.waiting, processing: stats.processing, completed: stats.done, failed: stats.failed });
+  assert.deepEqual(await counters(page), {
+    queued: stats.waiting,
+    processing: stats.processing,
+    completed: stats.done,
+    failed: stats.failed,
+  });
   assert.equal(asked, begun, 'the counts were kept from events alone');
   assert.deepEqual(faults, []);
   say({ events: stored.length, counts: await counters(page) });

@@ -69,6 +69,16 @@ test('counts kept by events equal the books, wherever counting begins', () => {
   }
 });
 
+test('a snapshot that is older than what was heard meanwhile takes nothing back', () => {
+  const counters = new Counters();
+  counters.start({ waiting: 2, cursor: 5 });
+  counters.expect();
+  counters.heard({ type: 'started', cursor: 6 }, 'queued', 'processing');
+  counters.heard({ type: 'started', cursor: 7 }, 'queued', 'processing');
+  counters.start({ waiting: 1, processing: 1, cursor: 6 }); // it was made between the two
+  assert.deepEqual([counters.counts.queued, counters.counts.processing], [0, 2]);
+});
+
 test('a job that was never heard of makes the counts uncertain only when its past could have been several', () => {
   const counters = new Counters();
   counters.start({ waiting: 1, processing: 1, failed: 1, cursor: 5 });
@@ -114,16 +124,17 @@ test('rows: running, waiting in their order, ended from the newest; search by ev
   const jobs = [
     { id: '1', status: 'completed', endedAt: '2026-01-01', title: 'Old clip' },
     { id: '2', status: 'completed', endedAt: '2026-01-02', title: 'new' },
-    { id: '3', status: 'queued', queuePosition: 2 },
-    { id: '4', status: 'queued', queuePosition: 1 },
+    { id: '4', status: 'queued', priority: 50 },
+    { id: '3', status: 'queued', priority: 50 },
+    { id: '6', status: 'queued', priority: 80 },
     { id: '5', status: 'processing', pipeline: 'vod' },
   ];
   const ids = (filter) =>
     ordered(jobs, { status: null, words: '', ...filter })
       .map((job) => job.id)
       .join('');
-  assert.equal(ids({}), '54321');
-  assert.equal(ids({ status: 'queued' }), '43');
+  assert.equal(ids({}), '563421');
+  assert.equal(ids({ status: 'queued' }), '634');
   assert.equal(ids({ words: 'clip OLD' }), '1');
 });
 

@@ -52,12 +52,11 @@ export function shown(value) {
 }
 
 /** How a job waits, or how long it will take, in one line. */
-export function outlook(job, now = Date.now()) {
+export function outlook(job, { position = job.queuePosition, now = Date.now() } = {}) {
   switch (job.status) {
     case 'queued':
-      return job.queuePosition
-        ? `${job.queuePosition === 1 ? 'next' : `number ${count(job.queuePosition)}`} in the queue`
-        : 'in the queue';
+      if (!position) return 'in the queue';
+      return position === 1 ? 'next in the queue' : `number ${count(position)} in the queue`;
     case 'processing':
       return job.etaSeconds !== null && job.etaSeconds !== undefined
         ? `about ${span(job.etaSeconds)} left`

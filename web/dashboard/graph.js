@@ -87,7 +87,7 @@ function node(stage, x, y) {
 export function drawGraph(stages) {
   const columns = layers(stages);
   const high = Math.max(box.height, ...columns.map(columnHeight)) + 4;
-  const wide = columns.length * (box.width + box.gapX) - box.gapX + 4;
+  const wide = Math.max(1, columns.length) * (box.width + box.gapX) - box.gapX + 4;
   const places = new Map();
   columns.forEach((column, i) => {
     let y = 2 + (high - 4 - columnHeight(column)) / 2;

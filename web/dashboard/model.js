@@ -8,6 +8,17 @@ const page = 200; // jobs of the first request: enough to paint
 const pageMore = 1000;
 const jobsMax = 10000; // older ones stay with the daemon
 
+/** `job` with what it does not know taken from `more`. */
+function filled(job, more) {
+  const known = Object.entries(job).filter(
+    ([key, value]) => value !== null && value !== undefined && job[key] !== emptyJob[key],
+  );
+  return { ...emptyJob, ...more, ...Object.fromEntries(known) };
+}
+
+/** Highest priority first, then the oldest. */
+export const byTurn = (a, b) => (b.priority ?? 50) - (a.priority ?? 50) || (a.id < b.id ? -1 : 1);
+
 export class Model {
   jobs = new Map();
   counters = new Counters();
@@ -76,39 +87,44 @@ export class Model {
     this.#tell({ order: true, counts: true });
   }
 
+  /** One snapshot at a time: events that come while it is on its way are moved again if it is older than they. */
   async #count() {
-    this.counters.start(await this.api.stats());
-    this.#tell({ counts: true });
+    this.counting = (this.counting ?? Promise.resolve())
+      .catch(() => {})
+      .then(async () => {
+        this.counters.expect();
+        this.counters.start(await this.api.stats().catch((error) => this.counters.giveUp(error)));
+        this.#tell({ counts: true });
+      });
+    return this.counting;
   }
 
   #take(listed) {
     for (const job of listed) {
       const known = this.jobs.get(job.id);
-      if (known && known.lastSeq > job.lastSeq) continue; // an event was faster than the list
-      this.jobs.set(job.id, {
-        ...emptyJob,
-        stages: known?.stages ?? emptyJob.stages,
-        etaSeconds: known?.etaSeconds ?? null,
-        ...job,
-      });
+      // An event may have been faster than the list: then the list only fills in what events do not say.
+      if (known && known.lastSeq > job.lastSeq) this.jobs.set(job.id, filled(known, job));
+      else this.jobs.set(job.id, { ...filled(emptyJob, job), stages: known?.stages ?? emptyJob.stages });
     }
     this.#tell({ order: true });
   }
 
-  /** A job with all its stages: for its page, and for rows whose stages were never heard of. */
+  /** A job with all its stages: for its page, and for rows whose stages were never heard of. What a known job has become is
+   * left to its events, which may still be on their way: a change that is not heard is not counted. */
   async detail(id) {
     const detail = await this.api.job(id);
-    const known = this.jobs.get(id) ?? emptyJob;
+    const { stages: list, attempts, spec, notify, ...job } = detail;
+    const known = this.jobs.get(id);
     const stages = {};
-    for (const stage of detail.stages)
-      stages[stage.id] = { ...known.stages[stage.id], ...stage, pct: stage.pct ?? known.stages[stage.id]?.pct };
-    if (known.lastSeq <= detail.lastSeq) {
-      const { stages: list, attempts, spec, notify, ...job } = detail;
-      this.jobs.set(id, { ...known, ...job, stages });
-    } else {
-      for (const stage of detail.stages) stages[stage.id] = { ...stage, ...known.stages[stage.id] };
-      this.jobs.set(id, { ...known, stages });
-    }
+    for (const stage of list) stages[stage.id] = { ...known?.stages[stage.id], ...stage };
+    if (!known?.status) this.correct();
+    const base = known?.status ? filled(known, job) : filled(emptyJob, job);
+    const position = base.status === job.status ? { queuePosition: job.queuePosition ?? null } : {};
+    this.jobs.set(id, {
+      ...base,
+      ...position,
+      stages: known && known.lastSeq > detail.lastSeq ? { ...stages, ...known.stages } : stages,
+    });
     this.#tell({ jobs: new Set([id]) });
     return detail;
   }
@@ -170,9 +186,8 @@ export class Model {
   }
 
   async #reload() {
-    const stats = await this.api.stats();
     this.jobs.clear();
-    this.counters.start(stats);
+    await this.#count();
     const first = await this.api.jobs({ limit: page });
     this.#take(first.jobs);
     this.older = first.next;
@@ -185,6 +200,13 @@ export class Model {
     this.counters.gone(job.status);
     this.jobs.delete(id);
     this.#tell({ order: true, counts: true });
+  }
+
+  /** Where each waiting job stands, in the order the daemon takes them: known to whoever sees all of them. */
+  positions() {
+    if (!this.admin || !this.loaded || this.older) return new Map();
+    const waiting = [...this.jobs.values()].filter((job) => job.status === 'queued').sort(byTurn);
+    return new Map(waiting.map((job, i) => [job.id, i + 1]));
   }
 
   /** The stages of a job in the order of its pipeline, as far as they are known. */

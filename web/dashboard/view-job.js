@@ -251,13 +251,16 @@ export function jobView(model, query, id) {
     }
     setBar(parts.overall, job.pct, job.status);
     text(parts.pct, percent(job.pct));
-    text(parts.look, outlook(job));
+    text(parts.look, outlook(job, { position: position(job) }));
     text(parts.message, job.status === 'processing' ? [job.stage, job.message].filter(Boolean).join(': ') : '');
     drawNote(job);
     steer.draw(job);
     decide.draw(job);
     drawStages();
   });
+
+  /** Counted here when all jobs are known here, else what the daemon said last. */
+  const position = (job) => (job.status === 'queued' ? (model.positions().get(id) ?? job.queuePosition) : undefined);
 
   function drawNote(job) {
     const said =
@@ -334,6 +337,7 @@ export function jobView(model, query, id) {
     }),
   ];
   const timer = setInterval(draw, 1000);
+  const turnTimer = setInterval(() => model.jobs.get(id)?.status === 'queued' && refresh(), 5000);
   if (!model.jobs.has(id)) model.jobs.set(id, { ...emptyJob, id });
   past().catch(() => {});
   refresh();
@@ -344,6 +348,7 @@ export function jobView(model, query, id) {
     destroy() {
       stops.forEach((stop) => stop());
       clearInterval(timer);
+      clearInterval(turnTimer);
       log.close();
     },
   };

@@ -4,6 +4,7 @@ import { queueChart, throughputChart } from './charts.js';
 import { attribute, eachFrame, h, text, throttle } from './dom.js';
 import { ago, count, outlook, percent } from './format.js';
 import { WindowedList } from './list.js';
+import { byTurn } from './model.js';
 import { bar, setBar, signOf } from './status.js';
 
 const cards = [
@@ -37,7 +38,7 @@ function matches(job, wanted) {
 function before(a, b) {
   const [x, y] = [rank[a.status] ?? 2, rank[b.status] ?? 2];
   if (x !== y) return x - y;
-  if (x === 1) return (a.queuePosition ?? 1e9) - (b.queuePosition ?? 1e9) || (a.id < b.id ? -1 : 1);
+  if (x === 1) return byTurn(a, b);
   const [s, t] = x === 0 ? [a.id, b.id] : [a.endedAt ?? a.id, b.endedAt ?? b.id];
   return s < t ? 1 : s > t ? -1 : 0;
 }
@@ -94,7 +95,7 @@ function stageBars(model, job, into) {
   });
 }
 
-function row(model, id) {
+function row(model, id, positions) {
   const sign = h('span', { class: 'sign big', 'aria-hidden': 'true' });
   const link = h('a', { href: `#/jobs/${encodeURIComponent(id)}` });
   const under = h('span', { class: 'under' });
@@ -130,7 +131,7 @@ function row(model, id) {
         ? `${job.status}, attempt ${job.attempt} of ${job.maxAttempts}`
         : job.status,
     );
-    text(look, outlook(job));
+    text(look, outlook(job, { position: positions().get(id) }));
   };
   return { element, update };
 }
@@ -162,6 +163,7 @@ function hydrate(model) {
 export function jobsView(model, query) {
   let status = query.get('status') ?? null;
   let painted = null;
+  let positions = new Map();
   const choose = (word) => {
     status = status === word ? null : word;
     order();
@@ -181,7 +183,7 @@ export function jobsView(model, query) {
     label: 'Jobs',
     columns: ['Job', 'Progress', 'State'],
     height: rowHeight,
-    make: (id) => row(model, id),
+    make: (id) => row(model, id, () => positions),
     get: (id) => model.jobs.get(id),
     seen: hydrate(model),
   });
@@ -213,6 +215,7 @@ export function jobsView(model, query) {
   );
 
   const order = () => {
+    positions = model.positions();
     const jobs = ordered(model.jobs.values(), { status, words: search.value });
     list.show(jobs.map((job) => job.id));
     if (jobs.length && !painted) painted = performance.mark('stagemill-rows');
