@@ -57,7 +57,7 @@ class Crowd:
             s.close()
 
 
-def served(daemon, first=8.0, later=3.0):
+def served(daemon, first=15.0, later=5.0):
     """Real clients while the crowd is there: the first may have to wait until places are made, the others hardly."""
     took = []
     for _ in range(8):
