@@ -1,6 +1,7 @@
 """What jobs make and say, over HTTP: events by server-sent events and long poll, artifacts, links, logs as they grow."""
 import http.client
 import json
+import subprocess
 import threading
 import time
 import urllib.parse
@@ -269,6 +270,39 @@ def test_a_drain_ends_streams(tmp_path):
         assert daemon.stop() == 0 and time.monotonic() - begun < 8
         [r.join(5) for r in readers]
         assert not any(r.is_alive() for r in readers)
+    mill.clean()
+
+
+def test_those_who_wait_leave_room_for_the_others(tmp_path):
+    mill = Mill(tmp_path)
+    with Daemon(mill, settings="limits: { threads: 8 }\n", pipelines={"slow": SLOW}) as daemon:
+        job = daemon.submit("slow", params={"for": "60s"})["id"]
+        streams = [Sse(daemon, f"/api/v1/jobs/{job}/events", daemon.token) for _ in range(20)]
+        statuses = [s.answer.status for s in streams]
+        assert 3 <= statuses.count(200) <= 6 and set(statuses) == {200, 503}, statuses
+        refused = [s for s in streams if s.answer.status == 503][0]
+        assert refused.answer.headers["Retry-After"] and json.loads(refused.answer.read())["status"] == 503
+        assert daemon.get(f"/api/v1/jobs/{job}").status == 200
+        last = daemon.wait_job(job, "processing")["lastSeq"]
+        polls = [daemon.get(f"/api/v1/jobs/{job}/events?since={last}&wait=3").status for _ in range(3)]
+        assert 503 in polls, polls  # a stage that starts meanwhile may be told at once
+        for stream in streams:
+            stream.close()
+        wait_until(lambda: Sse(daemon, f"/api/v1/jobs/{job}/events", daemon.token).answer.status == 200)
+        daemon.post(f"/api/v1/jobs/{job}/cancel")
+    mill.clean()
+
+
+def test_a_plan_looks_at_its_input(tmp_path):
+    mill = Mill(tmp_path)
+    encode = "stagemill: 1\nname: encode\nstages:\n  - { id: stream, uses: hls }\n"
+    clip = tmp_path / "clip.mp4"
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=10:duration=1", "-pix_fmt", "yuv420p",
+                    str(clip)], check=True, timeout=30)
+    with Daemon(mill, pipelines={"encode": encode}) as daemon:
+        plan = daemon.post("/api/v1/pipelines/encode/plan", {"input": str(clip)}).json
+        assert "320x180" in plan["text"] and any(n["what"] == "rung" for n in plan["steps"][0]["stages"][0]["notes"]), plan
+        assert daemon.post("/api/v1/pipelines/encode/plan", {"input": str(clip)}, token=daemon.mint("alice")).status == 403
     mill.clean()
 
 

@@ -1,6 +1,7 @@
 """Jobs over HTTP: submit, read, list, steer; what is foreign is not there."""
 import json
 import os
+import re
 import threading
 import uuid
 
@@ -197,17 +198,23 @@ def post_form(daemon, *parts, **more):
     return daemon.request("POST", "/api/v1/jobs", body, headers=headers, token=daemon.alice, **more)
 
 
+def peak(daemon):
+    """Most memory that the daemon ever had, in KiB."""
+    return int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{daemon.pid}/status").read())[1])
+
+
 REQUEST = ("request", None, b'{"pipeline": "read"}')
 
 
 def test_a_file_comes_with_its_submission(daemon):
-    data = os.urandom(3 << 20) + b"\r\n--b-o-u-n-\r\n--"
+    data, before = os.urandom(1 << 20) * 32 + b"\r\n--b-o-u-n-\r\n--", peak(daemon)
     for parts in ([REQUEST, ("file", "clip.bin", data)], [("file", "../../clip.bin", data), REQUEST]):
         answer = post_form(daemon, *parts)
         assert answer.status == 202, answer
         done = daemon.wait_job(answer.json["id"], token=daemon.alice)
         assert done["result"] == {"bytes": len(data)} and done["title"] == "clip.bin", done
         stored = list((daemon.state / "outputs" / done["id"]).glob(".input/*"))
+        assert peak(daemon) - before < 16 << 10, "the file was held in memory"
         assert [p.name for p in stored] == ["clip.bin"] and stored[0].read_bytes() == data
         assert daemon.delete(f"/api/v1/jobs/{done['id']}", token=daemon.alice).status == 204
         wait_until(lambda: not stored[0].exists())
@@ -263,6 +270,19 @@ def test_lists_have_pages_and_filters(daemon):
     assert count("until=2020-01-01T00:00:00%2B02:00") == 0
     for query in ("status=done", "since=yesterday", "limit=0", "limit=1001", "cursor=@", "limit=x"):
         problem(daemon.get(f"/api/v1/jobs?{query}", token=token), 400)
+
+
+def test_those_that_wait_know_their_place(daemon):
+    token = daemon.mint("waiter")
+    daemon.post("/api/v1/queue/pause", {})
+    ids = [daemon.submit("note", token=token)["id"] for _ in range(3)]
+    ids.insert(0, daemon.submit("note", priority="high", token=token)["id"])
+    jobs = {j["id"]: j for j in daemon.get("/api/v1/jobs", token=token).json["jobs"]}
+    assert [jobs[id]["queuePosition"] for id in ids] == [1, 2, 3, 4] and "paused" in jobs[ids[0]]["waitReason"], jobs
+    assert daemon.job(ids[3], token=token)["queuePosition"] == 4
+    daemon.post("/api/v1/queue/resume", {})
+    for id in ids:
+        assert "queuePosition" not in daemon.wait_job(id, token=token)
 
 
 # ---- steering

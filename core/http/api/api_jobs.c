@@ -4,15 +4,43 @@
 #include "api/parts.h"
 #include "base/mem.h"
 
+/* Of so many jobs of a page is told what stands before them: the engine's thread works it out. */
+enum { WAITING_MAX = 200 };
+
 struct listing {
   struct exchange *x;
   struct value *jobs;
+  struct job_record waiting[WAITING_MAX]; /* those that wait for their turn */
+  struct value *rows[WAITING_MAX];        /* theirs */
+  size_t count;
 };
 
 static bool listing_add(void *context, const struct job_record *job) {
   struct listing *listing = context;
-  value_list_add(listing->jobs, api_job_value(listing->x, job));
+  struct value *row = api_job_value(listing->x, job);
+  value_list_add(listing->jobs, row);
+  if (job->status != JOB_QUEUED || listing->count == WAITING_MAX) return true;
+  job_record_copy(&listing->waiting[listing->count], job);
+  listing->rows[listing->count++] = row;
   return true;
+}
+
+static void listing_begin(void *context, struct ask *ask) {
+  static const char *const keys[] = {"waitReason", "queuePosition"};
+  struct listing *listing = context;
+  struct engine *engine = api_service(listing->x)->engine;
+  for (size_t i = 0; i < listing->count; i++) {
+    value_auto struct value *now = engine_describe_record(engine, &listing->waiting[i]);
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+      if (value_get(now, keys[k])) value_map_set(listing->rows[i], keys[k], value_copy(value_get(now, keys[k])));
+  }
+  service_answer(ask, NULL, NULL);
+}
+
+/* The list is good without it. */
+static void listing_positions(struct listing *listing) {
+  if (listing->count) service_ask(api_service(listing->x), listing_begin, listing, NULL, NULL);
+  for (size_t i = 0; i < listing->count; i++) job_record_clear(&listing->waiting[i]);
 }
 
 static void jobs_list(struct exchange *x) {
@@ -20,10 +48,14 @@ static void jobs_list(struct exchange *x) {
   struct error e = {0};
   size_t limit;
   if (!api_limit(x, &limit) || !job_query_parse(x, NULL, &query)) return;
-  struct listing listing = {x, value_list()};
+  mem_auto struct listing *listing = mem_alloc(sizeof *listing);
+  listing->x = x;
+  listing->jobs = value_list();
   value_auto struct value *v = value_map();
-  value_map_set(v, "jobs", listing.jobs);
-  if (job_query_run(api_service(x)->store, &query, limit, false, listing_add, &listing, &e)) {
+  value_map_set(v, "jobs", listing->jobs);
+  enum err err = job_query_run(api_service(x)->store, &query, limit, false, listing_add, listing, &e);
+  listing_positions(listing);
+  if (err) {
     http_error(x, &e);
   } else {
     mem_auto char *next = query.done ? NULL : api_cursor_make(query.before);
