@@ -107,15 +107,15 @@ static void test_tens_of_thousands_wait_at_no_cost(void **state) {
   (void)state;
   struct timespec begin, end;
   char id[32], got[32];
-  clock_gettime(CLOCK_MONOTONIC, &begin);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
   for (int i = 0; i < 30000; i++) {
     snprintf(id, sizeof id, "job%08d", i);
     add(id, i % 3 ? "anna" : "ben", 50);
   }
   for (int i = 0; i < 1000; i++) assert_true(line_next(line, all, NULL, got));
   assert_int_equal(line_position(line, "job00029999", 50), 29000);
-  clock_gettime(CLOCK_MONOTONIC, &end);
-  assert_true(end.tv_sec - begin.tv_sec < 20); /* about a second; far more when something is quadratic */
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+  assert_true(end.tv_sec - begin.tv_sec < 10); /* a tenth of a second; minutes when something is quadratic */
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
