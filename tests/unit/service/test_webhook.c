@@ -75,7 +75,7 @@ static void what_cannot_help_is_not_tried_again_and_can_be_replayed(void **state
   listen_at(p, "/gone");
   post_open(p);
   post_job(p, job, NULL, "failed", NULL);
-  value_auto struct value *dead = post_delivery(p, job, "dead"), *again = NULL;
+  value_auto struct value *dead = post_delivery(p, job, "dead"), *again = NULL, *none = NULL;
   assert_int_equal(value_get_int(dead, "attempts", 0), 1);
   assert_non_null(strstr(value_get_text(dead, "error", ""), "410"));
   const char *id = value_get_text(dead, "id", "");
@@ -83,7 +83,7 @@ static void what_cannot_help_is_not_tried_again_and_can_be_replayed(void **state
   assert_string_equal(value_get_text(again, "state", ""), "waiting");
   value_auto struct value *one = heard(p), *two = heard(p);
   assert_string_equal(value_get_text(two, "delivery", ""), id);
-  assert_int_equal(notify_replay(p->notify, "nothing", &again, &e), ERR_NOT_FOUND);
+  assert_int_equal(notify_replay(p->notify, "nothing", &none, &e), ERR_NOT_FOUND);
 }
 
 static void redirects_are_not_followed_and_tries_are_bounded(void **state) {
