@@ -5,16 +5,12 @@
 
 #include "base/metric.h"
 #include "cli/serve.h"
-#ifdef STAGEMILL_WITH_SOCKETS
 #include "ws/ws.h"
-#endif
 
 static struct metric *ended, *queue_wait, *job_seconds, *stage_seconds, *stages, *retries, *events;
 static struct metric *jobs, *attempts, *attempts_max, *line, *pipelines, *problems;
 static struct metric *followers, *published, *delivered, *merged, *overrun, *build, *ready;
-#ifdef STAGEMILL_WITH_SOCKETS
 static struct metric *sockets, *handshakes;
-#endif
 static pthread_once_t made = PTHREAD_ONCE_INIT;
 
 static void make(void) {
@@ -41,10 +37,8 @@ static void make(void) {
   overrun = metric_counter("stagemill_hub_overrun_total", "followers that were too slow", NULL);
   build = metric_gauge("stagemill_build_info", "1, with the version", "version");
   ready = metric_gauge("stagemill_ready", "1 while new work is taken", NULL);
-#ifdef STAGEMILL_WITH_SOCKETS
   sockets = metric_gauge("stagemill_sockets", "WebSockets that are open", NULL);
   handshakes = metric_counter("stagemill_sockets_total", "WebSockets, by what became of them", "outcome");
-#endif
 }
 
 /* ---- from events, on the loop's thread --------------------------------------------------------------------------- */
@@ -110,16 +104,12 @@ static void refresh_hub(struct serve *serve) {
 }
 
 static void refresh_sockets(struct serve *serve) {
-#ifdef STAGEMILL_WITH_SOCKETS
   struct ws_statistics ws;
   ws_statistics(serve->sockets, &ws);
   metric_set(sockets, (double)ws.sockets);
   metric_set(handshakes, (double)ws.accepted, "accepted");
   metric_set(handshakes, (double)ws.refused, "refused");
   metric_set(handshakes, (double)ws.evicted, "evicted");
-#else
-  (void)serve;
-#endif
 }
 
 static void refresh_shelf(struct serve *serve) {

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/api.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -20,12 +21,7 @@
 #include "service/notify.h"
 #include "service/state.h"
 #include "service/upload.h"
-#ifdef STAGEMILL_WITH_API
-#include "api/api.h"
-#endif
-#ifdef STAGEMILL_WITH_SOCKETS
 #include "ws/ws.h"
-#endif
 
 enum { SPARE_FILES = 1024 }; /* beside followers: requests, attempts, plugins, the store */
 
@@ -191,7 +187,6 @@ static enum err open_below(struct serve *serve, const struct settings *s, struct
 
 /* ---- HTTP and sockets -------------------------------------------------------------------------------------------- */
 
-#ifdef STAGEMILL_WITH_SOCKETS
 static void attach_sockets(void *sockets, struct mg_context *civetweb) { ws_server_attach(sockets, civetweb); }
 static void tell_sockets(void *sockets) { ws_server_revoked(sockets); }
 
@@ -207,7 +202,6 @@ static enum err open_sockets(struct serve *serve, const struct settings *s, stru
   serve->service.revoked = tell_sockets;
   return ERR_OK;
 }
-#endif
 
 struct http_options serve_http_options(struct serve *serve, const struct settings *s) {
   struct http_options options = {.listen = s->listen,
@@ -219,10 +213,8 @@ struct http_options serve_http_options(struct serve *serve, const struct setting
                                  .public_url = s->public_url,
                                  .keyring = serve->service.keyring,
                                  .context = &serve->service};
-#ifdef STAGEMILL_WITH_SOCKETS
   options.attach = attach_sockets;
   options.sockets = serve->sockets;
-#endif
   return options;
 }
 
@@ -233,16 +225,12 @@ static enum err open_http(struct serve *serve, const struct settings *s, struct 
   if (http_server_create(&serve->http, &options, e)) return e->code;
   serve_health_routes(serve->http);
   serve_metrics_routes(serve->http);
-#ifdef STAGEMILL_WITH_API
   api_routes(serve->http);
-#endif
   return http_server_start(serve->http, e);
 }
 
 static enum err open_above(struct serve *serve, const struct settings *s, struct error *e) {
-#ifdef STAGEMILL_WITH_SOCKETS
   if (open_sockets(serve, s, e)) return e->code;
-#endif
   if (open_http(serve, s, e)) return e->code;
   if (door_open(&serve->door, serve->service.engine, serve->service.loop, serve->state_folder, e)) return e->code;
   return engine_serve(serve->service.engine, e);
@@ -269,9 +257,7 @@ int serve_open(struct serve *serve, struct settings *settings) {
 void serve_close(struct serve *serve) {
   struct service *service = &serve->service;
   http_server_destroy(&serve->http);
-#ifdef STAGEMILL_WITH_SOCKETS
   ws_server_destroy(&serve->sockets);
-#endif
   sweep_stop(serve->sweep);
   door_close(&serve->door);
   batches_close(&service->batches);

@@ -12,9 +12,7 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/serve.h"
-#ifdef STAGEMILL_WITH_SOCKETS
 #include "ws/ws.h"
-#endif
 
 enum { CARE_EVERY_US = 2 * 1000 * 1000, ANSWERS_WITHIN_US = 10 * 1000 * 1000 };
 
@@ -108,9 +106,7 @@ static void stop_quiet(void *context) {
 static void stop_idle(void *context) {
   struct serve *serve = context;
   log_info("nothing runs any more");
-#ifdef STAGEMILL_WITH_SOCKETS
   ws_server_drain(serve->sockets);
-#endif
   http_server_drain(serve->http);
   service_stop(&serve->service, ANSWERS_WITHIN_US, stop_quiet, serve);
 }
