@@ -8,8 +8,9 @@ import pytest
 
 from conftest import STAGEMILL
 
-COMMANDS = ["run", "jobs", "cancel", "retry", "explain", "state", "check", "plan", "test", "stages", "plugins",
-            "doctor", "completion", "version", "help"]
+COMMANDS = ["run", "jobs", "cancel", "retry", "explain", "pause", "resume", "release", "submit", "watch", "upload", "batch",
+            "logs", "artifacts", "stats", "state", "serve", "token", "check", "plan", "test", "stages", "plugins", "doctor",
+            "completion", "version", "help"]
 
 
 def test_the_overview_lists_every_command(mill):
