@@ -51,7 +51,7 @@ static void deliveries_list(struct exchange *x) {
     return;
   }
   value_auto struct value *page = value_map();
-  mem_auto char *last = next, *mark = next ? api_cursor_make(next) : NULL;
+  mem_auto char *last = next, *mark = last ? api_cursor_make(last) : NULL;
   value_map_set(page, "deliveries", list);
   value_set_text(page, "next", mark);
   http_json(x, 200, page);

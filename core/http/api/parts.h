@@ -78,6 +78,7 @@ struct job_query {
   int64_t until_us;         /* created before; 0: any */
   char before[STORE_ID_MAX]; /* where the next page begins; "": at the newest */
   bool done;                /* nothing is left */
+  bool picks;               /* not every row that the filter lets through is meant */
   const struct principal *principal;
 };
 /* From the query of a GET (`body` NULL) or from the `filter` of a body. False: answered 400. */

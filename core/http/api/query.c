@@ -91,6 +91,7 @@ static void narrow(struct exchange *x, struct job_query *query) {
   const struct principal *who = http_principal(x);
   query->principal = who;
   bool own_only = who && !(who->scopes & SCOPE_ADMIN) && !who->grant_count;
+  query->picks = query->until_us || (who && !(who->scopes & SCOPE_ADMIN) && who->grant_count);
   if (!own_only) return;
   if (query->filter.owner && strcmp(query->filter.owner, api_subject(x)) != 0) query->done = true;
   query->filter.owner = api_subject(x);
@@ -142,7 +143,7 @@ enum err job_query_run(struct store *store, struct job_query *query, size_t limi
   while (!query->done && !walk.stopped && walk.visited < limit && walk.rows < ROWS_MAX) {
     struct job_list page = {0};
     size_t left = limit - walk.visited; /* one more tells whether there is a next page */
-    query->filter.limit = left < PAGE_ROWS && !query->until_us ? left + 1 : PAGE_ROWS;
+    query->filter.limit = left < PAGE_ROWS && !query->picks ? left + 1 : PAGE_ROWS;
     query->filter.before_id = *query->before ? query->before : NULL;
     enum err err = store_jobs(store, &query->filter, &page, e);
     if (err) return err;
