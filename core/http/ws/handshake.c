@@ -201,6 +201,8 @@ static int connect_counted(struct ws_server *server, const struct mg_connection 
     return done;
   }
   socket_free(&s);
+  if (test)
+    return refuse(server, connection, "500 Internal Server Error", "internal", "this socket cannot be taken over");
   return refuse(server, connection, "503 Service Unavailable", "busy", "too many connections at once: try again");
 }
 

@@ -19,7 +19,15 @@
 #include "http/http.h"
 #include "ws/parts.h"
 
-enum { READY_US = 10 * 1000000, WAIT_S = 5, NONCE = 32 };
+enum {
+  NONCE = 32,
+  ANSWER_S = 5, /* for one byte of its answers: a machine may be busy */
+  WAIT_S = 15,  /* that real followers wait for the result */
+  TRIES = 3,    /* that fail before it counts */
+  READY_MS = 10,
+  RETRY_MS = 200,
+  AGAIN_MS = 60 * 1000, /* then it is tried again now and then: what failed may have been the moment */
+};
 
 struct selftest {
   pthread_t thread;
@@ -35,7 +43,7 @@ struct selftest {
 
 static int connect_to(const struct sockaddr_in *address) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  struct timeval limit = {.tv_sec = 1};
+  struct timeval limit = {.tv_sec = ANSWER_S};
   if (fd < 0) return -1;
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -91,29 +99,48 @@ static enum outcome try_once(struct selftest *t) {
   return early && send_all(fd, &out) && await_pong(fd, &seen, "later") ? OUTCOME_PASSED : OUTCOME_FAILED;
 }
 
-static bool stopped(struct selftest *t) {
+/* False: it is time to end. */
+static bool pause_ms(struct selftest *t, int64_t ms) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += ms / 1000;
+  until.tv_nsec += ms % 1000 * 1000000;
+  if (until.tv_nsec >= 1000000000) until = (struct timespec){until.tv_sec + 1, until.tv_nsec - 1000000000};
   pthread_mutex_lock(&t->lock);
-  bool stop = t->stop;
+  while (!t->stop && pthread_cond_timedwait(&t->change, &t->lock, &until) == 0) {
+  }
+  bool goes_on = !t->stop;
   pthread_mutex_unlock(&t->lock);
-  return stop;
+  return goes_on;
+}
+
+static void settle(struct selftest *t, bool passed) {
+  pthread_mutex_lock(&t->lock);
+  bool told = t->done;
+  t->done = true;
+  t->passed = passed;
+  pthread_cond_broadcast(&t->change);
+  pthread_mutex_unlock(&t->lock);
+  if (passed && told) log_info("sockets of followers are taken over from the HTTP library now");
+  if (!passed && !told)
+    log_warning(
+        "followers stay with the HTTP library's own threads, %u at most: taking their sockets over failed its test",
+        t->server->pooled_max);
 }
 
 static void *selftest_run(void *context) {
   struct selftest *t = context;
-  enum outcome outcome = OUTCOME_LATER;
-  for (int64_t until_us = ws_now_us() + READY_US; outcome == OUTCOME_LATER && ws_now_us() < until_us && !stopped(t);) {
-    outcome = try_once(t);
-    if (outcome == OUTCOME_LATER) nanosleep(&(struct timespec){.tv_nsec = 10 * 1000000}, NULL);
+  int64_t wait_ms = 0;
+  for (int failures = 0; wait_ms == 0 || pause_ms(t, wait_ms);) {
+    enum outcome outcome = try_once(t);
+    if (outcome == OUTCOME_PASSED) {
+      settle(t, true);
+      break;
+    }
+    failures += outcome == OUTCOME_FAILED;
+    if (failures >= TRIES) settle(t, false);
+    wait_ms = outcome == OUTCOME_LATER ? READY_MS : failures < TRIES ? RETRY_MS : AGAIN_MS;
   }
-  if (outcome != OUTCOME_PASSED && !stopped(t))
-    log_warning(
-        "followers stay with the HTTP library's own threads, %u at most: taking their sockets over failed its test",
-        t->server->pooled_max);
-  pthread_mutex_lock(&t->lock);
-  t->done = true;
-  t->passed = outcome == OUTCOME_PASSED;
-  pthread_cond_broadcast(&t->change);
-  pthread_mutex_unlock(&t->lock);
   return NULL;
 }
 
@@ -157,7 +184,7 @@ bool selftest_is_it(struct ws_server *server, const char *nonce) {
   struct selftest *t = server->selftest;
   if (!nonce || strlen(nonce) != NONCE) return false;
   pthread_mutex_lock(&t->lock);
-  bool is = !t->done && strcmp(nonce, t->nonce) == 0;
+  bool is = !t->passed && *t->nonce && strcmp(nonce, t->nonce) == 0;
   pthread_mutex_unlock(&t->lock);
   return is;
 }
@@ -167,6 +194,7 @@ void selftest_end(struct ws_server *server) {
   if (!t) return;
   pthread_mutex_lock(&t->lock);
   t->stop = true;
+  pthread_cond_broadcast(&t->change);
   pthread_mutex_unlock(&t->lock);
   if (t->running) pthread_join(t->thread, NULL);
   pthread_cond_destroy(&t->change);
