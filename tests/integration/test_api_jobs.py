@@ -220,6 +220,20 @@ def test_a_file_comes_with_its_submission(daemon):
         wait_until(lambda: not stored[0].exists())
 
 
+def test_a_form_repeated_makes_one_job(daemon):
+    before, key, data, answers = set(os.listdir(daemon.state / "outputs")), {"Idempotency-Key": str(uuid.uuid4())}, os.urandom(200000), []
+    threads = [threading.Thread(target=lambda: answers.append(post_form(daemon, ("file", "a.bin", data), REQUEST, headers=key)))
+               for _ in range(5)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert {a.status for a in answers} == {202} and len({a.json["id"] for a in answers}) == 1, answers
+    job = answers[0].json["id"]
+    assert daemon.wait_job(job, token=daemon.alice)["result"] == {"bytes": len(data)}
+    wait_until(lambda: set(os.listdir(daemon.state / "outputs")) - before == {job})
+    problem(post_form(daemon, ("file", "a.bin", data[:-1]), REQUEST, headers=key), 422)
+    assert (daemon.state / "outputs" / job / ".input" / "a.bin").stat().st_size == len(data)
+
+
 def test_an_uploaded_file_is_an_input(daemon):
     made = daemon.post("/api/v1/uploads", {"filename": "holiday clip.mp4", "contentType": "video/mp4"}, token=daemon.alice).json
     put = daemon.put(made["uploadUrl"], b"1234567", token=None, headers={"Content-Type": "video/mp4"})
