@@ -3,7 +3,7 @@
 
 # To build: compilers and the libraries' headers.
 packages_build="gcc g++ libc6-dev make cmake ninja-build pkg-config
-  fonts-dejavu-core libssl-dev libcurl4-openssl-dev libjansson-dev liblmdb-dev libyaml-dev libarchive-dev libcivetweb-dev libwslay-dev libjwt-dev libseccomp-dev libfreetype-dev
+  fonts-dejavu-core libssl-dev libcurl4-openssl-dev libjansson-dev liblmdb-dev libyaml-dev libarchive-dev libcivetweb-dev libjwt-dev libseccomp-dev libfreetype-dev
   libavformat-dev libavcodec-dev libavfilter-dev libavutil-dev libswscale-dev libswresample-dev"
 
 # To run what was built: trusted certificates; the libraries themselves come with their headers.
