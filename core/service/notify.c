@@ -174,6 +174,7 @@ static void clerk_resolve(struct clerk *c) {
   }
   c->count = 0;
   clerk_store(c, NULL);
+  notify_wake(c->notify);
 }
 
 static bool is_refusal(enum err err) { return err == ERR_CONFLICT || err == ERR_USAGE || err == ERR_TOO_LARGE; }

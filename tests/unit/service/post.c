@@ -36,7 +36,7 @@ void receiver_start(struct receiver *r, const char *const *args) {
   close(out[1]);
   r->in = in[1];
   r->out = out[0];
-  value_auto struct value *first = receiver_next(r, 20000);
+  value_auto struct value *first = receiver_next(r, 60000);
   assert_non_null(first);
   r->port = (int)value_get_int(first, "port", 0);
 }

@@ -57,7 +57,7 @@ class Hook(BaseHTTPRequestHandler):
         elif path == "/moved":
             self.answer(302, Location="/ok")
         elif path.startswith("/slow"):
-            time.sleep(20)
+            time.sleep(200)
         elif path == "/refuses":
             self.answer(400)
         else:
