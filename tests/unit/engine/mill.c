@@ -52,6 +52,35 @@ static void close_engine(struct mill *m) {
   loop_destroy(&m->b.loop);
 }
 
+/* What a follower makes of the events, as the client library does. */
+static enum job_status followed(const struct event_record *event, enum job_status before) {
+  value_auto struct value *body = bench_json(event->body_json);
+  const char *word = value_get_text(body, "status", "");
+  enum job_status status;
+  if (!strcmp(event->type, "stage")) return !strcmp(word, "started") ? JOB_PROCESSING : before;
+  if (!strcmp(event->type, "started")) return JOB_PROCESSING;
+  if (!strcmp(event->type, "state") && job_status_from_word(word, &status)) return status;
+  return job_status_from_word(event->type, &status) ? status : before;
+}
+
+static void check_status(struct mill *m, const struct job_record *job) {
+  struct event_list events = {0};
+  enum job_status status = 0;
+  assert_int_equal(store_events(m->b.engine->store, job->id, 0, 1000, &events, NULL), ERR_OK);
+  for (size_t i = 0; i < events.count; i++) status = followed(&events.items[i], status);
+  if (status != job->status) fail_msg("job is %s, its events say %s", job_status_word(job->status), job_status_word(status));
+  event_list_clear(&events);
+}
+
+void mill_check(struct mill *m) {
+  struct job_filter filter = {.limit = 50};
+  struct job_list jobs = {0};
+  assert_false(m->out_of_order);
+  assert_int_equal(store_jobs(m->b.engine->store, &filter, &jobs, NULL), ERR_OK);
+  for (size_t i = 0; i < jobs.count; i++) check_status(m, &jobs.items[i]);
+  job_list_clear(&jobs);
+}
+
 void mill_close(struct mill *m) {
   close_engine(m);
   catalogue_close(&m->catalogue);

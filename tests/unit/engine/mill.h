@@ -15,6 +15,7 @@ struct mill {
 };
 
 void mill_open(struct mill *m, unsigned places);
+void mill_check(struct mill *m); /* cursors only grew, and who counts by events alone counts right */
 void mill_close(struct mill *m);
 void mill_begin(struct mill *m);   /* engine_serve */
 void mill_restart(struct mill *m); /* the engine ends as it stands and a new one takes over; it serves */

@@ -18,7 +18,7 @@
   HEAD "soft\nstages:\n"                                                                                               \
        "  - { id: look, uses: hold, continue-on-error: true, timeout: 300ms }\n"                                       \
        "  - { id: after, uses: noop, needs: look }\n"
-#define TWO HEAD "two\nstages:\n  - { id: one, uses: slow, with: { for: 300ms } }\n  - { id: two, uses: noop, needs: one }\n"
+#define TWO HEAD "two\nstages:\n  - { id: one, uses: slow, with: { for: 1s } }\n  - { id: two, uses: noop, needs: one }\n"
 #define EDIT                                                                                                           \
   HEAD "edit\nparams:\n  n: { type: int, default: 5 }\n  logo: { type: file, default: \"\" }\nstages:\n"                \
        "  - { id: apart, uses: noop }\n"                                                                                \
@@ -37,7 +37,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
   (void)state;
-  assert_false(mill.out_of_order);
+  mill_check(&mill);
   mill_close(&mill);
   return 0;
 }
@@ -181,7 +181,7 @@ static void test_a_paused_job_finishes_its_pass_and_waits_over_restarts(void **s
 static void test_a_pause_ends_by_itself(void **state) {
   (void)state;
   char id[STORE_ID_MAX], block[STORE_ID_MAX];
-  int64_t until_us = clock_wall(&clock_system) + 700 * 1000;
+  int64_t until_us = clock_wall(&clock_system) + 2500 * 1000;
   keep(block, mill_submit(&mill, TWO, NULL));
   keep(id, mill_submit(&mill, TWO, NULL));
   pause_it(id, until_us); /* while it waits */
