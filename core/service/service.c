@@ -30,6 +30,7 @@ struct ask {
 struct asks {
   pthread_mutex_t lock; /* guards all of it and every ask; never held while calling out */
   struct ask *list;
+  struct ask *refused; /* answered before the loop got to them, which it may never do again */
   unsigned count;
   bool stopping;
   struct loop *loop;
@@ -47,20 +48,33 @@ static void ask_unref(struct ask *ask) {
   free(ask);
 }
 
+static void ask_unlink(struct ask *ask) {
+  *ask->link = ask->next;
+  if (ask->next) ask->next->link = ask->link;
+}
+
+static void ask_link(struct ask *ask, struct ask **list) {
+  ask->next = *list;
+  ask->link = list;
+  if (ask->next) ask->next->link = &ask->next;
+  *list = ask;
+}
+
 static void ask_settle(struct ask *ask, const struct error *e, struct value *moved) {
   if (e) ask->error = *e;
   ask->value = moved;
   ask->stage = ASK_ANSWERED;
-  *ask->link = ask->next;
-  if (ask->next) ask->next->link = ask->link;
+  ask_unlink(ask);
   ask->asks->count--;
   pthread_cond_signal(&ask->answered);
 }
 
 static void ask_refuse(struct ask *ask) {
   struct error e = {0};
+  bool posted = ask->stage == ASK_POSTED;
   error_set(&e, ERR_BUSY, "the daemon is stopping: ask again when it is back");
   ask_settle(ask, &e, NULL);
+  if (posted) ask_link(ask, &ask->asks->refused);
 }
 
 /* ---- the waiting side -------------------------------------------------------------------------------------------- */
@@ -71,10 +85,7 @@ static struct ask *ask_new(struct asks *asks, service_begin *begin, void *contex
   struct ask *ask = mem_alloc(sizeof *ask);
   *ask = (struct ask){.asks = asks, .stage = ASK_POSTED, .references = 2, .begin = begin, .context = context};
   pthread_cond_init(&ask->answered, NULL);
-  ask->next = asks->list;
-  ask->link = &asks->list;
-  if (ask->next) ask->next->link = &ask->next;
-  asks->list = ask;
+  ask_link(ask, &asks->list);
   asks->count++;
   return ask;
 }
@@ -116,10 +127,12 @@ static void ask_begin(void *context) {
   struct asks *asks = ask->asks;
   pthread_mutex_lock(&asks->lock);
   bool refused = ask->stage == ASK_ANSWERED; /* while it was on its way here: its context is gone */
-  if (refused)
+  if (refused) {
+    ask_unlink(ask);
     ask_unref(ask);
-  else
+  } else {
     ask->stage = ASK_BEGUN;
+  }
   pthread_mutex_unlock(&asks->lock);
   if (!refused) ask->begin(ask->context, ask);
 }
@@ -182,6 +195,11 @@ void service_close(struct service *service) {
   struct asks *asks = service->asks;
   if (!asks) return;
   service->asks = NULL;
+  while (asks->refused) {
+    struct ask *ask = asks->refused;
+    ask_unlink(ask);
+    ask_unref(ask);
+  }
   pthread_mutex_destroy(&asks->lock);
   free(asks);
 }

@@ -48,6 +48,7 @@ static void open_service(void) {
   memset(&service, 0, sizeof service);
   atomic_store(&answered, 0);
   atomic_store(&refused, 0);
+  atomic_store(&late, NULL);
   assert_int_equal(loop_create(&service.loop, &clock_system, NULL), ERR_OK);
   service_open(&service);
 }
@@ -97,10 +98,15 @@ static void stopping_amid_a_crowd_leaves_nobody_waiting(void **state) {
   }
 }
 
-static struct ask *late;
+static struct ask *_Atomic late;
 static void keep(void *context, struct ask *ask) {
   (void)context;
   late = ask;
+}
+
+static void wait_until_begun(void) {
+  for (int i = 0; i < 1000 && !atomic_load(&late); i++) usleep(10000);
+  assert_non_null(atomic_load(&late));
 }
 
 static void *ask_once(void *context) {
@@ -118,7 +124,7 @@ static void what_has_no_answer_in_time_is_given_up_and_may_come_late(void **stat
   open_service();
   pthread_create(&loop, NULL, run_loop, NULL);
   pthread_create(&thread, NULL, ask_once, &err);
-  usleep(50000);
+  wait_until_begun();
   loop_post(service.loop, stop_on_loop, &limit_us);
   pthread_join(thread, NULL);
   pthread_join(loop, NULL);
@@ -140,7 +146,7 @@ static void what_had_begun_is_answered_while_stopping(void **state) {
   open_service();
   pthread_create(&loop, NULL, run_loop, NULL);
   pthread_create(&thread, NULL, ask_once, &err);
-  usleep(50000);
+  wait_until_begun();
   loop_post(service.loop, stop_on_loop, &limit_us);
   usleep(20000);
   loop_post(service.loop, answer_late, NULL);
