@@ -22,6 +22,7 @@ const struct function expr_functions[] = {{"format", 1, 32, false, FUNCTION_FORM
                                           {"lower", 1, 1, false, FUNCTION_LOWER},
                                           {"upper", 1, 1, false, FUNCTION_UPPER},
                                           {"length", 1, 1, false, FUNCTION_LENGTH},
+                                          {"list", 1, 32, false, FUNCTION_LIST},
                                           {"min", 1, 32, false, FUNCTION_MIN},
                                           {"max", 1, 32, false, FUNCTION_MAX},
                                           {"round", 1, 1, false, FUNCTION_ROUND},

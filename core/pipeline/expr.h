@@ -11,7 +11,7 @@
  *   literal := null true false 12 1.5 6s 5m 800k 1.5G 10% 'text'
  *   reference := params.NAME | stages.ID.KEY | stages.ID.status | job.id | job.input | job.name | secrets.NAME
  *   functions: format('{}-{}', a, b) contains(a, b) starts-with(a, b) ends-with(a, b) lower(a) upper(a) length(a)
- *              min(a, ...) max(a, ...) round(a) floor(a) ceil(a)
+ *              list(a, ...) min(a, ...) max(a, ...) round(a) floor(a) ceil(a)
  *              status functions: always() failure() success() cancelled()
  */
 #pragma once

@@ -89,6 +89,22 @@ static enum err length(const struct expr_node *node, struct value **args, struct
   return ERR_OK;
 }
 
+/* What is null is left out: a result of a stage that was skipped makes no item. */
+static enum err list(const struct expr_node *node, struct value **args, struct value **v, struct error *e) {
+  value_auto struct value *items = value_list();
+  size_t size = 0;
+  for (size_t i = 0; i < node->arg_count; i++) {
+    if (args[i]->type == VALUE_LIST || args[i]->type == VALUE_MAP) return wrong(node, args[i], e);
+    if (args[i]->type == VALUE_TEXT) size += args[i]->text_size;
+    if (!value_is_null(args[i])) value_list_add(items, value_copy(args[i]));
+  }
+  if (size > EXPR_RESULT_MAX)
+    return error_set(e, ERR_TOO_LARGE, "the list is longer than %d KiB", EXPR_RESULT_MAX >> 10);
+  *v = items;
+  items = NULL;
+  return ERR_OK;
+}
+
 static enum err extreme(const struct expr_node *node, struct value **args, enum operation operation, struct value **v,
                         struct error *e) {
   size_t best = 0;
@@ -123,6 +139,7 @@ enum err function_eval(const struct expr_node *node, struct value **args, struct
   case FUNCTION_LOWER: return fold(node, args, false, v, e);
   case FUNCTION_UPPER: return fold(node, args, true, v, e);
   case FUNCTION_LENGTH: return length(node, args, v, e);
+  case FUNCTION_LIST: return list(node, args, v, e);
   case FUNCTION_MIN: return extreme(node, args, OP_LESS, v, e);
   case FUNCTION_MAX: return extreme(node, args, OP_GREATER, v, e);
   case FUNCTION_ROUND:

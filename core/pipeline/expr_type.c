@@ -101,6 +101,7 @@ type_set function_type(const struct function *f, const type_set *args, size_t co
   case FUNCTION_LOWER:
   case FUNCTION_UPPER: return takes(args, 1, text, bad) ? text | any_null(args, 1) : 0;
   case FUNCTION_LENGTH: return takes(args, 1, text | list, bad) ? whole | any_null(args, 1) : 0;
+  case FUNCTION_LIST: return takes(args, count, TYPE_ANY & ~list, bad) ? list : 0;
   case FUNCTION_MIN:
   case FUNCTION_MAX: return extreme_type(args, count, bad);
   case FUNCTION_ROUND:

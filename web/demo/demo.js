@@ -3,7 +3,7 @@ import { Api } from '../client/rest.js';
 
 const query = new URLSearchParams(location.search);
 const token = query.get('token');
-const pipeline = query.get('pipeline') ?? 'vod';
+const pipeline = query.get('pipeline') ?? 'demo';
 const api = new Api({ token });
 const [clip, bar, says, player] = ['clip', 'bar', 'says', 'player'].map((id) => document.getElementById(id));
 
