@@ -15,6 +15,7 @@
 #include "service/service.h"
 
 static struct service service;
+static struct ask *_Atomic late; /* begun, and not answered at once */
 static atomic_uint answered, refused;
 
 static void reply(void *context, struct ask *ask) {
@@ -98,7 +99,6 @@ static void stopping_amid_a_crowd_leaves_nobody_waiting(void **state) {
   }
 }
 
-static struct ask *_Atomic late;
 static void keep(void *context, struct ask *ask) {
   (void)context;
   late = ask;
