@@ -92,7 +92,6 @@ static void count(const struct delivery *d) {
 }
 
 static void tell(const struct delivery *d) {
-  mem_auto char *to = NULL;
   value_auto struct value *shown = delivery_value(d);
   const char *what = d->kind == DELIVERY_MAIL ? "mail" : "webhook", *whom = value_get_text(shown, "to", "?");
   if (d->state == DELIVERY_DELIVERED)

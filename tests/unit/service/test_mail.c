@@ -99,6 +99,7 @@ static void without_starttls_nothing_is_said_where_it_is_required(void **state) 
   mail_to(p, "ann@example.org", "optional", NULL);
   post_job(p, job, NULL, "failed", NULL);
   value_auto struct value *sent = post_delivery(p, job, "delivered");
+  assert_int_equal(value_get_int(sent, "lastStatus", 0), 250);
 }
 
 static void pipelines_and_jobs_have_mail_sent(void **state) {

@@ -82,6 +82,7 @@ static void what_cannot_help_is_not_tried_again_and_can_be_replayed(void **state
   assert_int_equal(notify_replay(p->notify, id, &again, &e), ERR_OK);
   assert_string_equal(value_get_text(again, "state", ""), "waiting");
   value_auto struct value *one = heard(p), *two = heard(p);
+  assert_int_equal(value_get_int(one, "n", 0), 1);
   assert_string_equal(value_get_text(two, "delivery", ""), id);
   assert_int_equal(notify_replay(p->notify, "nothing", &none, &e), ERR_NOT_FOUND);
 }
@@ -213,6 +214,7 @@ static void what_cannot_be_stored_stands_in_nobodys_way(void **state) {
   store_submit(p->store, &odd, NULL, 0, &ended, 1, NULL, NULL);
   post_job(p, job, NULL, "completed", NULL);
   value_auto struct value *stored = post_delivery(p, job, "delivered");
+  assert_int_equal(value_get_int(stored, "attempts", 0), 1);
   assert_int_equal(post_count(p, NULL), 1);
 }
 
