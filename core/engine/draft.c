@@ -43,7 +43,8 @@ struct draft *draft_new(struct job *job, uint64_t fence) {
   /* Numbers only: by the time this is sent again the job's texts may be others. */
   d->job_values = (struct job_record){.status = job->record.status, .attempt = job->record.attempt,
                                       .max_attempts = job->record.max_attempts,
-                                      .started_us = job->record.started_us, .priority = job->record.priority, .pct_ppm = job->record.pct_ppm};
+                                      .started_us = job->record.started_us, .priority = job->record.priority,
+                                      .pct_ppm = job->record.pct_ppm};
   d->next = job->drafts;
   job->drafts = d;
   return d;

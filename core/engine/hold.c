@@ -73,9 +73,11 @@ static enum err hold_fields(const struct value *settings, struct value *fields, 
     const char *name = asked->items[i]->type == VALUE_TEXT ? asked->items[i]->text : "";
     size_t plain = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
     if (!plain || name[plain] || plain > 63)
-      return error_set(e, ERR_INVALID, "`%.60s` is no name of a field: write it like a result, lower_case_with_underscores", name);
+      return error_set(e, ERR_INVALID,
+                       "`%.60s` is no name of a field: write it like a result, lower_case_with_underscores", name);
     for (size_t k = 0; k < sizeof hold_results / sizeof *hold_results; k++)
-      if (!strcmp(name, hold_results[k])) return error_set(e, ERR_INVALID, "a field cannot be called `%s`: that is a result of the stage itself", name);
+      if (!strcmp(name, hold_results[k]))
+        return error_set(e, ERR_INVALID, "a field cannot be called `%s`: that is a result of the stage itself", name);
     value_list_add(fields, value_text(name));
   }
   return ERR_OK;
