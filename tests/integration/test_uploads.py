@@ -230,6 +230,25 @@ def test_confirming_at_once_and_after_a_crash_makes_one_job(daemon):
     assert taken.status == 409 and daemon.get("/api/v1/assets/video-7", token=daemon.bob).status == 404
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.002, 0.005, 0.01, 0.02])
+def test_killed_while_confirming_it_still_makes_one_job(daemon, delay):
+    upload = announce(daemon, daemon.ann, pipeline="take", asset=f"cut-{delay}")
+    assert put(daemon, upload, b"cut").status == 200
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(confirm, daemon, upload, daemon.ann)
+        time.sleep(delay)
+        daemon.kill()
+        first = asked.result() if not asked.exception() else None
+    daemon.start()
+    made = confirm(daemon, upload, daemon.ann)
+    assert made.status == 202 and (first is None or first.json == made.json)
+    assert daemon.wait_job(made.json["jobId"], token=daemon.ann)["status"] == "completed"
+    jobs = daemon.get(f"/api/v1/assets/cut-{delay}/jobs", token=daemon.ann).json["jobs"]
+    assert [job["id"] for job in jobs] == [made.json["jobId"]]
+    events = daemon.get(f"/api/v1/events?asset=cut-{delay}&since=0", token=daemon.ann).json["events"]
+    assert len([e for e in events if e["type"] == "upload-confirmed"]) == 1
+
+
 def test_an_asset_knows_what_its_jobs_found(daemon, tmp_path):
     clip = tmp_path / "clip.mp4"
     subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=10:duration=1", "-c:v", "libx264",
