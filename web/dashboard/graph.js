@@ -24,8 +24,25 @@ export function layers(stages) {
     for (const need of stage.needs ?? []) {
       // A line over several columns gets a lane of its own in each, so that it passes no stage it has nothing to do with.
       for (let at = (depth.get(need) ?? Infinity) + 1; at < depth.get(stage.id); at++)
-        columns[at].push({ lane: true, id: laneOf(need, stage.id, at) });
+        columns[at].push({ lane: true, from: need, to: stage.id, id: laneOf(need, stage.id, at) });
     }
+  }
+  return untangled(columns);
+}
+
+/** Each column in the order of what its items come from, so that few lines cross. */
+function untangled(columns) {
+  for (let at = 1; at < columns.length; at++) {
+    const before = new Map(columns[at - 1].map((item, i) => [item.id, i]));
+    const weight = (item) => {
+      const sources = item.lane ? [item.from] : (item.needs ?? []);
+      const places = sources
+        .map((from) => before.get(from) ?? before.get(laneOf(from, item.to ?? item.id, at - 1)))
+        .filter((place) => place !== undefined);
+      return places.length ? places.reduce((a, b) => a + b) / places.length : Infinity;
+    };
+    const order = new Map(columns[at].map((item, i) => [item, [weight(item), i]]));
+    columns[at].sort((a, b) => order.get(a)[0] - order.get(b)[0] || order.get(a)[1] - order.get(b)[1]);
   }
   return columns;
 }

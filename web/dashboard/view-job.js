@@ -222,6 +222,7 @@ export function jobView(model, query, id) {
 
   let detail = null;
   let drawnStatus = null;
+  let left = false;
 
   function stagesNow(job) {
     const known = detail?.stages ?? model.stagesOf(job);
@@ -285,6 +286,7 @@ export function jobView(model, query, id) {
   }
 
   const refresh = throttle(700, async () => {
+    if (left) return;
     try {
       detail = await model.detail(id);
     } catch (error) {
@@ -346,6 +348,7 @@ export function jobView(model, query, id) {
     element,
     title: 'Job',
     destroy() {
+      left = true;
       stops.forEach((stop) => stop());
       clearInterval(timer);
       clearInterval(turnTimer);
