@@ -1,6 +1,6 @@
 /* rig.h - a store and a hub, and short words for telling news and reading letters. */
 #pragma once
-#include "../store/scene.h"
+#include "store/scene.h"
 #include "events/hub.h"
 
 struct rig {

@@ -1,7 +1,7 @@
 /* rig.h - a whole server of followers on a port of its own (store, hub, keys, HTTP), and a raw client that says exactly
  * what it is told to. Every wait is bounded. */
 #pragma once
-#include "../events/rig.h"
+#include "events/rig.h"
 #include "auth/auth.h"
 #include "http/http.h"
 #include "ws/ws.h"
