@@ -7,6 +7,7 @@ import time
 import zipfile
 
 import pytest
+from conftest import ROOT
 from serving import Daemon
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
@@ -23,7 +24,7 @@ NAP = "stagemill: 1\nname: nap\nstages: [{ id: nap, uses: slow, with: { for: 400
 
 @pytest.fixture
 def clip(tmp_path):
-    source = pathlib.Path(os.environ["STAGEMILL_CLIPS"]) / "VID_20191220_170832.mp4"
+    source = pathlib.Path(os.environ.get("STAGEMILL_CLIPS", ROOT / "build" / "clips")) / "VID_20191220_170832.mp4"
     shutil.copy(source, tmp_path / "clip.mp4")
     return tmp_path / "clip.mp4"
 

@@ -114,7 +114,7 @@ def test_what_is_too_large_is_found_at_confirmation(storage, daemon):
 
 def test_a_batch_over_a_prefix_makes_a_job_an_object(storage, daemon):
     """Sizes are known from the listing; what a caller may list is what is theirs."""
-    clip = (pathlib.Path(os.environ["STAGEMILL_CLIPS"]) / "VID_20191220_170832.mp4").read_bytes()
+    clip = (pathlib.Path(os.environ.get("STAGEMILL_CLIPS", ROOT / "build" / "clips")) / "VID_20191220_170832.mp4").read_bytes()
     for name, data in (("one.mp4", clip), ("two three.mp4", clip + b"tail"), ("big.mp4", bytes(9_000_000)), ("empty.mp4", b"")):
         path = storage.folder / name
         path.write_bytes(data)
