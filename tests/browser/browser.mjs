@@ -17,7 +17,7 @@ export async function open({ theme = 'light', width = 1360, height = 900 } = {})
   page.on('pageerror', (error) => faults.push(error.stack));
   page.on('console', (message) => {
     // A fallen connection is said by the browser itself.
-    if (message.type() === 'error' && !/ERR_|WebSocket|status of 5/.test(message.text())) faults.push(message.text());
+    if (message.type() === 'error' && !/ERR_|WebSocket|status of 5/.test(message.text())) faults.push(`${message.text()} ${message.location().url}`);
   });
   return { browser, context, page, faults };
 }
