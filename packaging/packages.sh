@@ -13,7 +13,7 @@ packages_run="ca-certificates"
 # client, a browser, a proxy, mail servers, WebSocket clients and promtool, strace, clang for its own warnings.
 packages_test="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pexpect python3-yaml ffmpeg strace procps util-linux
   binutils man-db groff-base git clang libclang-rt-dev radosgw ceph-mon ceph-osd ceph-base ceph-common s3cmd zsh
-  fish chromium nginx postfix python3-aiosmtpd python3-websockets python3-jsonschema python3-jwt prometheus curl openssl"
+  fish chromium nginx postfix libsasl2-modules-db python3-aiosmtpd python3-websockets python3-jsonschema python3-jwt prometheus curl openssl"
 
 # Node runs the independent playlist parsers. Debian's nodejs has no npm inside, other builds of it do.
 packages_node() {
