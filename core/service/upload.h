@@ -74,9 +74,11 @@ int64_t upload_limit(struct service *service); /* uploads.max */
 
 /* ---- upload_lock.c: one at a time may change an upload ---------------------------------------------------------- */
 
+/* A request that was answered holds its upload for a moment longer: so much is waited for one that comes right behind it. */
+enum { UPLOAD_SETTLE_US = 500 * 1000 };
 /* Waits for at most wait_us. ERR_BUSY: somebody else is at it. */
 enum err upload_lock(const char *key, int64_t wait_us, struct error *e);
-/* The same for a thread that will read a body, of which there are at most `limit`. */
+/* The same for a thread that will read a body, of which there are at most `limit`; waits for UPLOAD_SETTLE_US. */
 enum err upload_lock_to_read(const char *key, unsigned limit, struct error *e);
 void upload_unlock(const char *key);
 

@@ -65,7 +65,9 @@ static enum err lock(const char *key, int64_t wait_us, bool reads, unsigned limi
 
 enum err upload_lock(const char *key, int64_t wait_us, struct error *e) { return lock(key, wait_us, false, 0, e); }
 
-enum err upload_lock_to_read(const char *key, unsigned limit, struct error *e) { return lock(key, 0, true, limit, e); }
+enum err upload_lock_to_read(const char *key, unsigned limit, struct error *e) {
+  return lock(key, UPLOAD_SETTLE_US, true, limit, e);
+}
 
 void upload_unlock(const char *key) {
   pthread_mutex_lock(&held.lock);

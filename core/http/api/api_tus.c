@@ -200,7 +200,7 @@ static void tus_error(struct exchange *x, const struct error *e) {
 static bool tus_take(struct exchange *x, bool reads, struct upload *u) {
   const char *key = http_param(x, "key");
   struct error e = {0};
-  enum err err = reads ? upload_lock_to_read(key, upload_readers(api_service(x)), &e) : upload_lock(key, 0, &e);
+  enum err err = reads ? upload_lock_to_read(key, upload_readers(api_service(x)), &e) : upload_lock(key, UPLOAD_SETTLE_US, &e);
   if (err) {
     http_problem(x, 423, "busy", "%s", e.message);
     return false;
