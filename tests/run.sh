@@ -39,6 +39,7 @@ begun=$(date +%s)
 python=/usr/bin/python3
 mkdir -p "$results" || exit 1
 rm -f "$results"/*.xml "$results"/*.txt "$results"/*.log
+rm -rf "$results"/*-cache
 LC_ALL=C.UTF-8
 STAGEMILL_MEDIA=$build/media
 export LC_ALL STAGEMILL_MEDIA
@@ -101,6 +102,15 @@ ended() {
   [ -s "$results/$1.ended.txt" ] || echo "ok" >"$results/$1.ended.txt"
 }
 
+# once_more SUITE CODE: tests run beside others, on machines that have more to do; the few that failed get a second run,
+# alone. What fails there has failed, and what passes is told (tally.py).
+once_more() {
+  [ "$2" != 0 ] && [ "$2" != 124 ] && [ "$2" != 137 ] || return 1
+  $python "$root/tests/tally.py" "$results/$1.xml" >"$results/$1-once.tally" 2>/dev/null || return 1
+  read -r p f s <"$results/$1-once.tally"
+  [ "$f" -gt 0 ] && [ "$f" -le 6 ]
+}
+
 # programs SUITE FOLDER SECONDS CTEST-ARGUMENTS...
 programs() {
   suite=$1
@@ -111,8 +121,14 @@ programs() {
   timeout --kill-after=20 "$limit" $quiet_addresses ctest --test-dir "$folder" --output-junit "$results/$suite.xml" \
     --test-output-size-passed 200000 --test-output-size-failed 400000 --output-on-failure --no-tests=error \
     -j "$jobs" "$@" >"$results/$suite.log" 2>&1 </dev/null
-  ended "$suite" $? "$limit"
-  count "$suite" $(($(now) - at)) "$results/$suite.xml" "$results/$suite.ended.txt"
+  code=$?
+  ended "$suite" $code "$limit"
+  if once_more "$suite" $code; then
+    timeout --kill-after=20 "$limit" $quiet_addresses ctest --test-dir "$folder" --output-junit "$results/$suite-again.xml" \
+      --test-output-size-passed 200000 --test-output-size-failed 400000 --output-on-failure --rerun-failed \
+      >"$results/$suite-again.log" 2>&1 </dev/null
+  fi
+  count "$suite" $(($(now) - at)) "$results/$suite.xml" "$results/$suite.ended.txt" --again "$results/$suite-again.xml"
 }
 
 # scenarios SUITE FOLDER SECONDS PYTEST-ARGUMENTS...
@@ -127,11 +143,20 @@ scenarios() {
   (
     cd "$root/tests" || exit 1
     STAGEMILL_BUILD=$folder timeout --signal=INT --kill-after=20 "$limit" $python -m pytest -q -rs --tb=short \
-      -n "$jobs" --dist loadfile -p no:cacheprovider --basetemp="$folders_made/t" --durations=15 --junitxml="$results/$suite.xml" "$@" \
-      >"$results/$suite.log" 2>&1 </dev/null
+      -n "$jobs" --dist loadfile -o cache_dir="$results/$suite-cache" --basetemp="$folders_made/t" --durations=15 \
+      --junitxml="$results/$suite.xml" "$@" >"$results/$suite.log" 2>&1 </dev/null
   )
-  ended "$suite" $? "$limit"
-  count "$suite" $(($(now) - at)) "$results/$suite.xml" "$results/$suite.ended.txt"
+  code=$?
+  ended "$suite" $code "$limit"
+  if once_more "$suite" $code; then
+    (
+      cd "$root/tests" || exit 1
+      STAGEMILL_BUILD=$folder timeout --signal=INT --kill-after=20 "$limit" $python -m pytest -q -rs --tb=short --last-failed \
+        -p no:xdist -o cache_dir="$results/$suite-cache" --basetemp="$folders_made/again" \
+        --junitxml="$results/$suite-again.xml" "$@" >"$results/$suite-again.log" 2>&1 </dev/null
+    )
+  fi
+  count "$suite" $(($(now) - at)) "$results/$suite.xml" "$results/$suite.ended.txt" --again "$results/$suite-again.xml"
   # What the tests wrote goes, unless somebody will want to look at it.
   if [ "$failed" = "$before" ]; then rm -rf "$folders_made"; else echo "    their folders: $folders_made"; fi
 }

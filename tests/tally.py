@@ -1,7 +1,8 @@
-"""tally.py FILE... - adds up what test runs left behind: JUnit files of ctest and pytest, and rule lists (ok / not ok).
+"""tally.py FILE... [--again FILE] - adds up what test runs left behind: JUnit files of ctest and pytest, and rule lists (ok / not ok).
 
 Prints "PASSED FAILED SKIPPED" and then one line for each failure and each skip, with its reason. A ctest program that
-uses cmocka counts as its cases."""
+uses cmocka counts as its cases. What failed and stands in the file behind --again was run a second time, alone: that result
+counts, and a line tells of it."""
 import os
 import re
 import sys
@@ -57,12 +58,31 @@ def cmocka(tally, name, output, broken):
     return True
 
 
-def junit(tally, path):
+def is_broken(case):
+    return case.get("status") == "fail" or case.find("failure") is not None or case.find("error") is not None
+
+
+def key(case):
+    return case.get("classname", ""), case.get("name", "?")
+
+
+def second_results(path):
+    """The cases of a second run by name; none when it left nothing."""
+    if not path or not os.path.exists(path) or not os.path.getsize(path):
+        return {}
+    return {key(case): case for case in tree.parse(path).getroot().iter("testcase") if case.get("status", "run") != "notrun"}
+
+
+def junit(tally, path, again):
     for case in tree.parse(path).getroot().iter("testcase"):
         name = case.get("name", "?")
         module = case.get("classname", "")
         if module and module != name:
             name = f"{module.rsplit('.', 1)[-1]}::{name}"
+        if is_broken(case) and key(case) in again:
+            case = again[key(case)]
+            if not is_broken(case):
+                tally.notes.append(f"again   {name}: failed beside others, passed alone")
         output = case.findtext("system-out") or ""
         broken = case.find("failure") is not None or case.find("error") is not None
         skipped = case.find("skipped")
@@ -94,13 +114,17 @@ def rules(tally, path):
 
 
 def main():
-    tally = Tally()
-    for path in sys.argv[1:]:
+    tally, paths, again = Tally(), sys.argv[1:], {}
+    if "--again" in paths:
+        at = paths.index("--again")
+        again = second_results(paths[at + 1])
+        del paths[at : at + 2]
+    for path in paths:
         try:
             if not os.path.exists(path) or os.path.getsize(path) == 0:
                 tally.fail(os.path.basename(path), "the suite left no result: it did not start or was stopped")
             elif path.endswith(".xml"):
-                junit(tally, path)
+                junit(tally, path, again)
             else:
                 rules(tally, path)
         except (tree.ParseError, ValueError, OSError) as problem:
