@@ -105,14 +105,15 @@ static bool parse_fraction(const char **at, int64_t *us) {
   (*at)++;
   int64_t unit = 100000;
   if (**at < '0' || **at > '9') return false;
+  const char *first = *at;
   for (; **at >= '0' && **at <= '9'; (*at)++, unit /= 10) *us += (**at - '0') * unit;
-  return true;
+  return *at - first <= 9;
 }
 
 static bool parse_zone(const char **at, int64_t *ahead_us) {
   int sign = **at == '-' ? -1 : 1, hours, minutes;
   *ahead_us = 0;
-  if (parse_char(at, "Zz")) return true;
+  if (!**at || parse_char(at, "Zz")) return true;
   if (!parse_char(at, "+-") || !parse_number(at, 2, 0, 23, &hours) || !parse_char(at, ":")) return false;
   if (!parse_number(at, 2, 0, 59, &minutes)) return false;
   *ahead_us = (int64_t)sign * (hours * 60 + minutes) * 60 * 1000000;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/parts.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "service/asset.h"
 
@@ -75,7 +76,7 @@ static bool words_read(struct exchange *x, struct asset_words *words) {
       !word_read(x, body, "title", &words->title) || !word_read(x, body, "author", &words->author) ||
       !word_read(x, body, "recordedAt", &words->recorded_at))
     return false;
-  if (!words->recorded_at || !*words->recorded_at || api_time_parse(words->recorded_at, &recorded)) return true;
+  if (!words->recorded_at || !*words->recorded_at || clock_parse(words->recorded_at, &recorded)) return true;
   http_problem(x, 400, "invalid", "'recordedAt' has to be a time: 2026-01-31T12:00:00Z");
   return false;
 }

@@ -1,10 +1,7 @@
 /* common.c - what handlers do first and last: bodies, keys, units, page marks, the engine's answer. */
-#include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <stagemill/abi.h>
 
@@ -115,50 +112,12 @@ bool api_duration(struct exchange *x, const struct value *body, const char *key,
   return false;
 }
 
-/* "+02:00", "Z" or nothing, in seconds east of UTC. */
-static bool offset_read(const char *s, int *seconds) {
-  int hours, minutes, used = 0;
-  *seconds = 0;
-  if (!*s || ((*s == 'Z' || *s == 'z') && !s[1])) return true;
-  if (*s != '+' && *s != '-') return false;
-  if (sscanf(s + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 || used != 5 || s[6]) return false;
-  if (hours > 23 || minutes > 59) return false;
-  *seconds = (hours * 60 + minutes) * (*s == '-' ? -60 : 60);
-  return true;
-}
-
-bool api_time_parse(const char *text, int64_t *wall_us) {
-  struct tm tm = {0};
-  int used = 0, east;
-  int64_t fraction_us = 0;
-  if (strlen(text) > 40 || !isdigit((unsigned char)*text)) return false;
-  if (sscanf(text, "%4d-%2d-%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &used) != 3 || used != 10) return false;
-  const char *rest = text + 10;
-  if (*rest == 'T' || *rest == 't' || *rest == ' ') {
-    if (sscanf(rest + 1, "%2d:%2d:%2d%n", &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &used) != 3 || used != 8) return false;
-    rest += 9;
-    if (*rest == '.') {
-      int64_t scale = 100000;
-      for (rest++; isdigit((unsigned char)*rest); rest++, scale /= 10) fraction_us += (*rest - '0') * scale;
-    }
-  }
-  if (!offset_read(rest, &east)) return false;
-  bool sane = tm.tm_year >= 1970 && tm.tm_mon >= 1 && tm.tm_mon <= 12 && tm.tm_mday >= 1 && tm.tm_mday <= 31 &&
-              tm.tm_hour >= 0 && tm.tm_hour <= 23 && tm.tm_min >= 0 && tm.tm_min <= 59 && tm.tm_sec >= 0 &&
-              tm.tm_sec <= 60;
-  if (!sane) return false;
-  tm.tm_year -= 1900;
-  tm.tm_mon -= 1;
-  *wall_us = ((int64_t)timegm(&tm) - east) * 1000000 + fraction_us;
-  return true;
-}
-
 bool api_until(struct exchange *x, const struct value *body, int64_t *until_us) {
   const char *text;
   *until_us = 0;
   if (!api_text(x, body, "until", 64, &text)) return false;
   if (!text) return true;
-  if (!api_time_parse(text, until_us)) {
+  if (!clock_parse(text, until_us)) {
     http_problem(x, 400, "invalid", "'until' is no time: write it as 2026-01-31T12:00:00Z");
     return false;
   }

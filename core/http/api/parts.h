@@ -33,8 +33,6 @@ bool api_text(struct exchange *x, const struct value *body, const char *key, siz
 /* "1h", "90s" of the body, or a number of seconds; 400 and false when it is none, or outside of the range. */
 bool api_duration(struct exchange *x, const struct value *body, const char *key, int64_t least_us, int64_t most_us,
                   int64_t otherwise_us, int64_t *us);
-/* RFC 3339 with Z or an offset; a date alone is its midnight in UTC. */
-bool api_time_parse(const char *text, int64_t *wall_us);
 /* "until" of a body: absent or null is 0; 400 and false when it is no time or one that has passed. */
 bool api_until(struct exchange *x, const struct value *body, int64_t *until_us);
 /* high, normal, low or 0-100. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/parts.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 /* Rows that one request reads at most while it looks for those the caller may see: the page then ends early and its cursor
@@ -48,7 +49,7 @@ static bool status_parse(struct exchange *x, const struct value *v, struct job_f
 static bool time_parse(struct exchange *x, const struct value *map, const char *key, int64_t *us) {
   const char *text;
   if (!api_text(x, map, key, 64, &text)) return false;
-  if (!text || api_time_parse(text, us)) return true;
+  if (!text || clock_parse(text, us)) return true;
   http_problem(x, 400, "invalid", "'%s' is no time: write it as 2026-01-31T12:00:00Z", key);
   return false;
 }

@@ -8,6 +8,7 @@
 
 #include "api/form.h"
 #include "api/upload_parts.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "service/asset.h"
 #include "service/bring.h"
@@ -53,7 +54,7 @@ static bool read_words(struct confirming *c) {
     return false;
   if (!c->key)
     http_problem(c->x, 400, "invalid", "'fileKey' is missing");
-  else if (c->words.recorded_at && !api_time_parse(c->words.recorded_at, &recorded))
+  else if (c->words.recorded_at && !clock_parse(c->words.recorded_at, &recorded))
     http_problem(c->x, 400, "invalid", "'recordedAt' has to be a time: 2026-01-31T12:00:00Z");
   else
     return true;

@@ -1,4 +1,4 @@
-/* Times, priorities, page marks, and what is shown of what was submitted. */
+/* Priorities, page marks, and what is shown of what was submitted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,30 +9,6 @@
 
 #include "api/parts.h"
 #include "base/mem.h"
-
-static void times(void **state) {
-  (void)state;
-  static const struct {
-    const char *text;
-    int64_t us;
-  } good[] = {{"1970-01-01", 0},
-              {"1970-01-01T00:00:01Z", 1000000},
-              {"1970-01-01T01:00:00+01:00", 0},
-              {"1969-12-31T23:00:00-01:00", -1},
-              {"2026-01-31T12:00:00.5Z", 1769860800500000},
-              {"2026-01-31t12:00:00.123456789z", 1769860800123456},
-              {"2026-01-31 12:00:00", 1769860800000000}};
-  static const char *const bad[] = {"", "now", "2026", "2026-13-01", "2026-01-32", "2026-01-31T", "2026-01-31T25:00:00Z",
-                                    "2026-01-31T12:00:00+1", "2026-01-31T12:00:00Zulu", "2026-1-31", "2026-01-31T12:00",
-                                    "2026-01-31T12:00:00.123456789012345678901234567890", "-026-01-31"};
-  int64_t us;
-  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-    if (good[i].us < 0) continue;
-    assert_true(api_time_parse(good[i].text, &us));
-    assert_int_equal(us, good[i].us);
-  }
-  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(api_time_parse(bad[i], &us));
-}
 
 static bool priority(struct value *moved, int32_t wanted) {
   int32_t n = -1;
@@ -95,7 +71,7 @@ static void parameters_lose_their_secrets(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(times), cmocka_unit_test(priorities), cmocka_unit_test(page_marks),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(priorities), cmocka_unit_test(page_marks),
                                      cmocka_unit_test(urls_lose_their_credentials),
                                      cmocka_unit_test(parameters_lose_their_secrets)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,7 +81,12 @@ static void times_read_as_people_and_rfc3339_write_them(void **state) {
   assert_true(clock_parse("2026-01-31T12:00:00.123Z", &us) && us == 1769860800123000);
   assert_true(clock_parse("2026-01-31T13:30+01:30", &us) && us == 1769860800000000);
   assert_true(clock_parse("2024-02-29", &us) && us == 1709164800000000);
-  static const char *const wrong[] = {"", "2026", "2026-02-29", "2026-1-31", "2026-01-31T", "2026-01-31T25:00Z", "2026-01-31T12:00",
+  assert_true(clock_parse("2026-01-31t12:00:00.123456789z", &us) && us == 1769860800123456);
+  assert_true(clock_parse("2026-01-31 12:00:00", &us) && us == 1769860800000000);
+  assert_false(clock_parse("2026-01-31T12:00:00.123456789012345678901234567890", &us));
+  assert_false(clock_parse("2026-01-31T12:00:00+1", &us));
+  assert_false(clock_parse("2026-01-31T12:00:00Zulu", &us));
+  static const char *const wrong[] = {"", "2026", "2026-02-29", "2026-1-31", "2026-01-31T", "2026-01-31T25:00Z", "2026-13-01 12:00",
                                       "2026-01-31T12:00Z ", "2026-01-31T12:00:00.Z", "tomorrow", "2026-13-01"};
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(clock_parse(wrong[i], &us));
   assert_string_equal(clock_human(850000, out), "850 ms");
